@@ -1,0 +1,79 @@
+"""The registry as one JSON file: compare-and-set under a lock, written by rename."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from pydantic import ValidationError
+
+from model_release.adapters.files import write_atomic
+from model_release.errors import StateBusyError, StateCorruptError
+from model_release.paths import ReleasePaths
+from model_release.registry import Registry, Transition, expect
+
+
+class FileRegistry:
+    """A ``RegistryStore`` in ``models/model_registry.json``; meant for a file system with working ``flock``."""
+
+    def __init__(self, paths: ReleasePaths, *, lock_timeout_seconds: float = 30.0) -> None:
+        self._path = paths.registry
+        self._ledger = paths.ledger
+        self._lock_timeout_seconds = lock_timeout_seconds
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
+
+    def read(self) -> Registry:
+        """Return the registry; before the first registration that is generation 0 with nothing current.
+
+        Raises:
+            StateCorruptError: the file is damaged, or lost although the ledger has entries.
+        """
+        try:
+            text = self._path.read_bytes()
+        except FileNotFoundError:
+            return self._nothing_yet()
+        try:
+            return Registry.model_validate_json(text)
+        except ValidationError as error:
+            raise StateCorruptError(
+                f"{self._path} is not a valid registry ({error.error_count()} problems, first: {_first(error)}); "
+                "restore it from a backup; nothing was changed"
+            ) from error
+
+    def update(self, transition: Transition, *, expected_generation: int | None = None) -> Registry:
+        """Apply ``transition`` under the lock; see ``RegistryStore.update``.
+
+        Raises:
+            StateBusyError: the lock was not free in time.
+        """
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(f"{self._path}.lock", timeout=self._lock_timeout_seconds):
+                before = self.read()
+                expect(before, expected_generation)
+                after = transition(before)
+                if after != before:
+                    write_atomic(self._path, after.model_dump_json(indent=2) + "\n")
+                return after
+        except Timeout as error:
+            raise StateBusyError(
+                f"the lock of {self._path} was not free for {self._lock_timeout_seconds:g} s; retry"
+            ) from error
+
+    def _nothing_yet(self) -> Registry:
+        # Read as empty, a lost registry would let the next release pass as a first one without comparison.
+        if self._ledger.exists() and self._ledger.stat().st_size > 0:
+            raise StateCorruptError(
+                f"{self._path} is missing although {self._ledger.name} has entries; restore it from a backup, "
+                "or move the ledger away to start anew"
+            )
+        return Registry()
+
+
+def _first(error: ValidationError) -> str:
+    problem = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, problem['loc'])) or 'document'}: {problem['msg']}"

@@ -1,0 +1,1 @@
+"""The checks a gate can make, one kind per module."""

@@ -1,0 +1,126 @@
+"""Every error of a release, as one tree.
+
+ModelReleaseError
+├── InvalidInputError           a value from outside is not usable: say which, and what would be
+│   ├── InvalidRunIdError
+│   └── ConfigurationError      a settings or policy file
+├── ArtifactError
+│   ├── RunNotFoundError
+│   ├── RunExistsError          nothing is ever overwritten in place
+│   ├── ArtifactInvalidError    missing, altered or malformed files
+│   └── GoldenMismatchError     it loads, but does not answer as it did when it was trained
+├── StateError
+│   ├── StateCorruptError       a registry or ledger file that cannot be trusted: never read as "empty"
+│   ├── GenerationConflictError somebody else changed the desired state first
+│   ├── LatchedError            automatic releases are stopped until a person clears the latch
+│   └── StateBusyError          the lock was not free in time
+├── ReplicaError
+│   ├── ReplicaUnreachableError an outage: retry
+│   └── ReplicaRefusedError     a decision of the replica: do not retry
+└── NotConvergedError           the replicas did not agree in time
+"""
+
+from __future__ import annotations
+
+
+class ModelReleaseError(Exception):
+    """Base of everything that this project raises on purpose."""
+
+
+class InvalidInputError(ModelReleaseError, ValueError):
+    """A value from outside cannot be used."""
+
+
+class InvalidRunIdError(InvalidInputError):
+    """A run id that must not become a path."""
+
+
+class ConfigurationError(InvalidInputError):
+    """A configuration or policy file has an unknown key, a contradiction or an impossible value."""
+
+
+class ArtifactError(ModelReleaseError):
+    """A run artifact cannot be used."""
+
+
+class RunNotFoundError(ArtifactError):
+    """No such run."""
+
+
+class RunExistsError(ArtifactError):
+    """A run with this id is already published."""
+
+
+class ArtifactInvalidError(ArtifactError):
+    """The files of a run are missing, altered or malformed."""
+
+
+class GoldenMismatchError(ArtifactError):
+    """A loaded run does not give the answers recorded when it was trained."""
+
+
+class StateError(ModelReleaseError):
+    """Registry or ledger cannot be read or changed."""
+
+
+class StateCorruptError(StateError):
+    """A state file is damaged or lost; it is never taken for an empty one."""
+
+
+class StateBusyError(StateError):
+    """Another process held the state's lock for too long."""
+
+
+class LatchedError(StateError):
+    """Automatic releases are stopped by the latch."""
+
+
+class GenerationConflictError(StateError):
+    """The desired state is at another generation than the caller expected.
+
+    Attributes:
+        expected: the generation the caller built on.
+        actual: the generation found.
+    """
+
+    def __init__(self, *, expected: int, actual: int) -> None:
+        super().__init__(
+            f"the registry is at generation {actual}, expected {expected}: somebody else changed it; "
+            "read it again and decide anew"
+        )
+        self.expected = expected
+        self.actual = actual
+
+
+class ReplicaError(ModelReleaseError):
+    """A replica of the recommendation API did not do what was asked.
+
+    Attributes:
+        replica: its base URL.
+    """
+
+    def __init__(self, message: str, *, replica: str) -> None:
+        super().__init__(message)
+        self.replica = replica
+
+
+class ReplicaUnreachableError(ReplicaError):
+    """The replica could not be reached, timed out or answered 5xx: an outage, worth a retry."""
+
+
+class ReplicaRefusedError(ReplicaError):
+    """The replica understood and said no: a retry would get the same answer.
+
+    Attributes:
+        status: HTTP status of the answer.
+        title: short reason from its problem document.
+    """
+
+    def __init__(self, message: str, *, replica: str, status: int, title: str) -> None:
+        super().__init__(message, replica=replica)
+        self.status = status
+        self.title = title
+
+
+class NotConvergedError(ModelReleaseError):
+    """Not every worker of every replica reports the desired state in time."""

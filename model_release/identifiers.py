@@ -1,0 +1,65 @@
+"""Names of runs and releases: what they may look like, and how they are derived."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import re
+
+from model_release.errors import InvalidInputError, InvalidRunIdError
+
+RUN_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+_RUN_ID = re.compile(RUN_ID_PATTERN)
+_RESERVED = frozenset({"staging"})
+_RELEASE_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._:+-]{0,199}$")
+
+
+def check_run_id(run_id: str) -> str:
+    """Return ``run_id`` unchanged if it is safe to become a path below ``models/``.
+
+    Raises:
+        InvalidRunIdError: it is not; the message names the value and the rule.
+    """
+    # fullmatch: `$` alone would let a trailing newline through
+    if not isinstance(run_id, str) or not _RUN_ID.fullmatch(run_id) or run_id.lower() in _RESERVED or ".." in run_id:
+        raise InvalidRunIdError(
+            f"run_id {run_id!r} is not valid: 1 to 64 of A-Z a-z 0-9 . _ -, starting with a letter or digit, "
+            "without '..', and not the word 'staging'"
+        )
+    return run_id
+
+
+def check_release_id(release_id: str) -> str:
+    """Return ``release_id`` unchanged if it is one printable token of at most 200 characters.
+
+    Raises:
+        InvalidInputError: it is not.
+    """
+    if not isinstance(release_id, str) or not _RELEASE_ID.fullmatch(release_id):
+        raise InvalidInputError(
+            f"release_id {release_id!r} is not valid: 1 to 200 of A-Z a-z 0-9 . _ : + -, starting with a letter or digit"
+        )
+    return release_id
+
+
+def new_run_id(algorithm: str, as_of: dt.datetime, content: str) -> str:
+    """Name a run by its training cutoff, algorithm and a digest of everything that determines it.
+
+    The same inputs give the same name, so a retried training job finds the run that it already published.
+
+    Args:
+        algorithm: name of the algorithm.
+        as_of: training cutoff.
+        content: canonical text of all inputs (data hash, parameters, seed, code version).
+    """
+    digest = hashlib.sha256(content.encode()).hexdigest()[:8]
+    return check_run_id(f"{as_of:%Y%m%d}-{algorithm.replace('_', '-')}-{digest}")
+
+
+def release_id_for(dag_id: str, dag_run_id: str) -> str:
+    """Derive the release id of a DAG run: the same for every task, try and clear of that DAG run."""
+    text = f"{dag_id}:{dag_run_id}"
+    safe = re.sub(r"[^A-Za-z0-9._:+-]", "_", text)
+    if safe != text or len(safe) > 200:  # keep different DAG runs different after replacing characters
+        safe = f"{safe[:180]}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    return check_release_id(safe)

@@ -1,0 +1,75 @@
+"""The ledger: what happened, who did it and why.  Append-only; answers "what served at time T"."""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any, Literal, Protocol
+
+from pydantic import AwareDatetime, Field
+
+from model_release.artifact import Frozen, RunId
+
+
+class Event(enum.StrEnum):
+    """What a ledger entry reports."""
+
+    REGISTERED = "registered"
+    GATE_DECIDED = "gate_decided"
+    COMMITTED = "committed"  # the registry now desires this
+    RELEASED = "released"  # proved: every worker of every replica serves it
+    TRIAL_STARTED = "trial_started"
+    TRIAL_ENDED = "trial_ended"
+    REJECTED = "rejected"  # the gate said no; serving unchanged
+    FAILED = "failed"  # something broke; serving unchanged or put back
+    ROLLED_BACK = "rolled_back"  # proved: the older run serves again
+    LATCH_SET = "latch_set"
+    LATCH_CLEARED = "latch_cleared"
+    NOTIFIED = "notified"
+
+
+class LedgerEntry(Frozen):
+    """One line of ``release_ledger.jsonl``.
+
+    ``run_id`` is the run the entry is about; on ``committed`` it is the run current from then on (None: no run).
+    """
+
+    schema_version: Literal[1] = 1
+    at: AwareDatetime
+    event: Event
+    release_id: str
+    by: Annotated[str, Field(min_length=1)]
+    run_id: RunId | None = None
+    previous_run_id: RunId | None = None
+    generation: Annotated[int, Field(ge=0)] | None = None
+    mode: Literal["primary", "shadow", "canary"] | None = None
+    rollout: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
+    reason: str = ""
+    details: Mapping[str, Any] = Field(default_factory=dict)
+
+    @property
+    def key(self) -> tuple[str, str, str | None, int | None, str]:
+        """What makes two entries the same fact: a retried task reports it once."""
+        return (self.event.value, self.release_id, self.run_id, self.generation, self.reason)
+
+
+class Ledger(Protocol):
+    """Where the entries are kept."""
+
+    def append(self, entry: LedgerEntry) -> bool:
+        """Write ``entry`` durably unless the same fact is there; return whether it was written."""
+
+    def read(self) -> Sequence[LedgerEntry]:
+        """Return all entries, oldest first; a damaged ledger raises ``StateCorruptError``."""
+
+
+def of_release(entries: Iterable[LedgerEntry], release_id: str) -> list[LedgerEntry]:
+    """Return the entries of one release, oldest first."""
+    return [entry for entry in entries if entry.release_id == release_id]
+
+
+def served_at(entries: Iterable[LedgerEntry], at: dt.datetime) -> LedgerEntry | None:
+    """Return the commit that was in force at ``at``: its ``run_id`` served then.  None: nothing yet."""
+    commits = [entry for entry in entries if entry.event is Event.COMMITTED and entry.mode == "primary"]
+    return max((entry for entry in commits if entry.at <= at), key=lambda entry: entry.generation or 0, default=None)

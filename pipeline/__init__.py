@@ -1,0 +1,1 @@
+"""How models are made: ingest, data quality, training, evaluation.  No Airflow."""

@@ -1,0 +1,1 @@
+"""How Airflow does each step of a release."""

@@ -1,0 +1,1 @@
+"""How models are served: the recommendation API.  No Airflow."""
