@@ -11,7 +11,8 @@ from model_release.errors import InvalidInputError, InvalidRunIdError
 RUN_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 _RUN_ID = re.compile(RUN_ID_PATTERN)
 _RESERVED = frozenset({"staging"})
-_RELEASE_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._:+-]{0,199}$")
+_RELEASE_ID_LENGTH = 200
+_RELEASE_ID = re.compile(rf"^[A-Za-z0-9][A-Za-z0-9._:+-]{{0,{_RELEASE_ID_LENGTH - 1}}}$")
 
 
 def check_run_id(run_id: str) -> str:
@@ -21,7 +22,7 @@ def check_run_id(run_id: str) -> str:
         InvalidRunIdError: it is not; the message names the value and the rule.
     """
     # fullmatch: `$` alone would let a trailing newline through
-    if not isinstance(run_id, str) or not _RUN_ID.fullmatch(run_id) or run_id.lower() in _RESERVED or ".." in run_id:
+    if not _RUN_ID.fullmatch(run_id) or run_id.lower() in _RESERVED or ".." in run_id:
         raise InvalidRunIdError(
             f"run_id {run_id!r} is not valid: 1 to 64 of A-Z a-z 0-9 . _ -, starting with a letter or digit, "
             "without '..', and not the word 'staging'"
@@ -35,7 +36,7 @@ def check_release_id(release_id: str) -> str:
     Raises:
         InvalidInputError: it is not.
     """
-    if not isinstance(release_id, str) or not _RELEASE_ID.fullmatch(release_id):
+    if not _RELEASE_ID.fullmatch(release_id):
         raise InvalidInputError(
             f"release_id {release_id!r} is not valid: 1 to 200 of A-Z a-z 0-9 . _ : + -, starting with a letter or digit"
         )
@@ -60,6 +61,6 @@ def release_id_for(dag_id: str, dag_run_id: str) -> str:
     """Derive the release id of a DAG run: the same for every task, try and clear of that DAG run."""
     text = f"{dag_id}:{dag_run_id}"
     safe = re.sub(r"[^A-Za-z0-9._:+-]", "_", text)
-    if safe != text or len(safe) > 200:  # keep different DAG runs different after replacing characters
-        safe = f"{safe[:180]}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    if not _RELEASE_ID.fullmatch(text):  # keep different DAG runs different after replacing characters
+        safe = f"release-{safe[:160]}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
     return check_release_id(safe)

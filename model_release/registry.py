@@ -15,7 +15,6 @@ from pydantic import AwareDatetime, Field, model_validator
 from model_release.artifact import Frozen, RunId, Sha256
 from model_release.errors import GenerationConflictError, InvalidInputError, LatchedError, RunNotFoundError
 
-SCHEMA_VERSION = 1
 HISTORY_LIMIT = 1000
 
 TrialMode = Literal["shadow", "canary"]
@@ -77,7 +76,7 @@ class RegisteredRun(Frozen):
 class Registry(Frozen):
     """``models/model_registry.json``: the desired state of the whole fleet."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     generation: Annotated[int, Field(ge=0)] = 0
     current: Current | None = None
     candidate: Candidate | None = None
