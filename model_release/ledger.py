@@ -23,6 +23,7 @@ class Event(enum.StrEnum):
     TRIAL_ENDED = "trial_ended"
     REJECTED = "rejected"  # the gate said no; serving unchanged
     FAILED = "failed"  # something broke; serving unchanged or put back
+    VERIFIED = "verified"  # real requests were answered by it
     ROLLED_BACK = "rolled_back"  # proved: the older run serves again
     LATCH_SET = "latch_set"
     LATCH_CLEARED = "latch_cleared"

@@ -19,25 +19,29 @@ HISTORY_LIMIT = 1000
 
 TrialMode = Literal["shadow", "canary"]
 Cause = Literal["release", "rollback", "person"]
+Ending = Literal["superseded", "rolled_back", "withdrawn"]
 
 
 class Current(Frozen):
-    """The run that users get."""
+    """The run that users get; ``previous_run_id`` is the one it replaced, and goes back to if it is not proved."""
 
     run_id: RunId
     release_id: str
     since: AwareDatetime
     generation: Annotated[int, Field(ge=1)]
+    previous_run_id: RunId | None = None
 
 
 class PastCurrent(Frozen):
-    """A run that users got once."""
+    """A run that users got once, and how that ended."""
 
     run_id: RunId
     release_id: str
     since: AwareDatetime
     until: AwareDatetime
     generation: Annotated[int, Field(ge=1)]
+    previous_run_id: RunId | None = None
+    ended: Ending
 
 
 class Candidate(Frozen):
@@ -99,10 +103,20 @@ class Registry(Frozen):
         """Return the registration of ``run_id``, if there is one."""
         return next((run for run in self.runs if run.run_id == run_id), None)
 
-    def previous_run_id(self) -> str | None:
-        """Return the run that was current last and is not now: where a rollback without a name goes."""
-        now = self.current.run_id if self.current else None
-        return next((past.run_id for past in self.history if past.run_id != now), None)
+    def last_good_run_id(self) -> str | None:
+        """Return where a rollback without a name goes: the last other run that was not itself rolled back."""
+        seen = {self.current.run_id} if self.current else set()
+        for past in self.history:
+            if past.run_id not in seen and past.ended == "superseded":
+                return past.run_id
+            seen.add(past.run_id)
+        return None
+
+    def ended_as(self, run_id: str) -> Ending | None:
+        """Return how the last time of ``run_id`` as current ended; None if it never was, or is now."""
+        if self.current is not None and self.current.run_id == run_id:
+            return None
+        return next((past.ended for past in self.history if past.run_id == run_id), None)
 
 
 Transition = Callable[[Registry], Registry]
@@ -162,13 +176,18 @@ def promote(registry: Registry, *, run_id: str, release_id: str, at: dt.datetime
     old = registry.current
     if old is not None and old.run_id == run_id and registry.candidate is None:
         return registry
-    generation = registry.generation + 1
     if old is not None and old.run_id == run_id:
         return _next(registry, candidate=None)
-    current = Current(run_id=run_id, release_id=release_id, since=at, generation=generation)
-    history = registry.history
-    if old is not None:
-        history = (PastCurrent(**old.model_dump(), until=max(at, old.since)), *history)[:HISTORY_LIMIT]
+    # a person who names a run that once served well goes back; one who names a rolled-back run tries it again
+    back = cause == "rollback" or (cause == "person" and registry.ended_as(run_id) == "superseded")
+    current = Current(
+        run_id=run_id,
+        release_id=release_id,
+        since=at,
+        generation=registry.generation + 1,
+        previous_run_id=old.run_id if old is not None else None,
+    )
+    history = _past(registry, "rolled_back" if back else "superseded", at)
     return _next(registry, current=current, candidate=None, history=history)
 
 
@@ -176,11 +195,7 @@ def withdraw(registry: Registry, *, at: dt.datetime) -> Registry:
     """Leave no run current: the way back from a first release that failed."""
     if registry.current is None and registry.candidate is None:
         return registry
-    history = registry.history
-    if registry.current is not None:
-        past = PastCurrent(**registry.current.model_dump(), until=max(at, registry.current.since))
-        history = (past, *history)[:HISTORY_LIMIT]
-    return _next(registry, current=None, candidate=None, history=history)
+    return _next(registry, current=None, candidate=None, history=_past(registry, "withdrawn", at))
 
 
 def start_trial(
@@ -255,6 +270,15 @@ def set_latch(registry: Registry, *, reason: str, by: str, at: dt.datetime) -> R
 def clear_latch(registry: Registry) -> Registry:
     """Allow automatic releases again."""
     return registry if registry.latch is None else _next(registry, latch=None)
+
+
+def _past(registry: Registry, ended: Ending, at: dt.datetime) -> tuple[PastCurrent, ...]:
+    """Return the history with the current run, if there is one, at its front."""
+    old = registry.current
+    if old is None:
+        return registry.history
+    past = PastCurrent(**old.model_dump(), until=max(at, old.since), ended=ended)  # a clock may have been set back
+    return (past, *registry.history)[:HISTORY_LIMIT]
 
 
 def _need_registered(registry: Registry, run_id: str) -> None:

@@ -1,0 +1,168 @@
+"""The HTTP contract of the recommendation API: what is sent, and what is answered.
+
+The API and its clients share these models, so that neither can drift from the other.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+
+from model_release.artifact import Frozen, RunId
+from model_release.identifiers import check_release_id
+
+Mode = Literal["primary", "shadow", "canary"]
+ReleaseId = Annotated[str, AfterValidator(check_release_id)]
+Rollout = Annotated[float, Field(ge=0.0, le=1.0)]
+Generation = Annotated[int, Field(ge=0)]
+LeaseSeconds = Annotated[int, Field(ge=1, le=7 * 24 * 3600)]
+
+RELOAD_PATH = "/models/reload"
+LEASE_PATH = "/models/lease"
+MODELS_PATH = "/models"
+
+
+class ReloadRequest(Frozen):
+    """Body of ``POST /models/reload``; an empty one means: serve what the registry desires.
+
+    With ``generation`` the caller has committed that generation to the registry already and the replica only follows;
+    without, and with a ``run_id``, the replica makes the commit itself.
+    """
+
+    run_id: RunId | None = None
+    mode: Mode = "primary"
+    rollout: Rollout | None = None
+    generation: Generation | None = None
+    release_id: ReleaseId | None = None
+    lease_seconds: LeaseSeconds | None = None
+    source: Literal["models", "staging"] = "models"
+    prepare: bool = False
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ReloadRequest:
+        trial = self.mode != "primary"
+        if trial and self.run_id is None:
+            raise ValueError(f"mode {self.mode!r} needs a run_id: say which run to try")
+        if trial and self.rollout is None:
+            raise ValueError(f"mode {self.mode!r} needs a rollout between 0 and 1: the share of requests to try it on")
+        if not trial and self.rollout is not None:
+            raise ValueError("rollout goes with mode 'shadow' or 'canary': mode 'primary' serves everybody")
+        if not trial and self.lease_seconds is not None:
+            raise ValueError("lease_seconds goes with mode 'shadow' or 'canary': a current run has no lease")
+        if self.run_id is None and (self.prepare or self.source == "staging"):
+            raise ValueError("prepare and source need a run_id: say which run")
+        return self
+
+
+class ReloadReceipt(BaseModel):
+    """Answer 200 of ``POST /models/reload``: every worker of this replica now does what it says."""
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)  # unknown keys of a newer replica are no error
+
+    status: Literal["serving", "prepared"]
+    changed: bool
+    mode: Mode
+    run_id: RunId | None
+    generation: Generation
+    rollout: Rollout | None = None
+    previous_run_id: RunId | None = None
+    workers: Annotated[int, Field(ge=1)]
+    message: str = ""
+
+
+class LeaseRequest(Frozen):
+    """Body of ``POST /models/lease``: the trial of ``release_id`` may go on for ``lease_seconds`` from now."""
+
+    release_id: ReleaseId
+    generation: Generation
+    lease_seconds: LeaseSeconds
+
+
+class LeaseReceipt(BaseModel):
+    """Answer 200 of ``POST /models/lease``."""
+
+    model_config = ConfigDict(frozen=True)
+
+    release_id: ReleaseId
+    run_id: RunId
+    generation: Generation
+    lease_until: AwareDatetime
+
+
+class Trial(BaseModel):
+    """A candidate as a worker, or the registry, has it."""
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+    run_id: RunId
+    mode: Literal["shadow", "canary"]
+    rollout: Rollout
+    release_id: ReleaseId
+    lease_until: AwareDatetime | None = None
+
+
+class Desired(BaseModel):
+    """What a replica reads from the registry."""
+
+    model_config = ConfigDict(frozen=True)
+
+    generation: Generation
+    current: RunId | None
+    candidate: Trial | None
+
+
+class WorkerReport(BaseModel):
+    """What one worker process serves at this moment."""
+
+    model_config = ConfigDict(frozen=True)
+
+    pid: int
+    generation: Generation
+    current: RunId | None
+    candidate: Trial | None
+    resident: tuple[RunId, ...] = ()
+    loaded_at: AwareDatetime | None = None
+    degraded: str | None = None  # why answers are degraded; None: they are not
+
+
+class ModelsReport(BaseModel):
+    """Answer of ``GET /models``: desired and observed state of one replica."""
+
+    model_config = ConfigDict(frozen=True)
+
+    replica: str
+    desired: Desired | None  # None: the registry can't be read; see ``problem``
+    problem: str | None = None
+    workers_expected: Annotated[int, Field(ge=1)]
+    workers: tuple[WorkerReport, ...]
+    reported_at: AwareDatetime
+
+
+class Answer(BaseModel):
+    """Answer of ``GET /recommend/{user_id}`` and ``GET /similar/{item_id}``."""
+
+    model_config = ConfigDict(frozen=True)
+
+    run_id: RunId | None
+    variant: Literal["current", "candidate", "degraded"]
+    items: tuple[str, ...]
+    known: bool  # whether the run knows this user or item; unknown users get popular items
+    degraded: str | None = None
+
+
+class Problem(BaseModel):
+    """An RFC 9457 problem document, ``application/problem+json``."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str = ""
+
+
+def utc_now() -> dt.datetime:
+    """Return the time now, in UTC; the one place where a default clock comes from."""
+    return dt.datetime.now(dt.UTC)
