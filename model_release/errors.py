@@ -13,6 +13,8 @@ ModelReleaseError
 │   ├── StateCorruptError       a registry or ledger file that cannot be trusted: never read as "empty"
 │   ├── GenerationConflictError somebody else changed the desired state first
 │   ├── LatchedError            automatic releases are stopped until a person clears the latch
+│   ├── GateMissingError        nothing is released that the gate did not pass
+│   ├── IllegalMoveError        a release can't go from where it stands to where it was told
 │   └── StateBusyError          the lock was not free in time
 ├── ReplicaError
 │   ├── ReplicaUnreachableError an outage: retry
@@ -73,6 +75,14 @@ class StateBusyError(StateError):
 
 class LatchedError(StateError):
     """Automatic releases are stopped by the latch."""
+
+
+class GateMissingError(StateError):
+    """The gate did not pass this run for this release."""
+
+
+class IllegalMoveError(StateError):
+    """The transition table of a release does not allow this step."""
 
 
 class GenerationConflictError(StateError):

@@ -12,6 +12,7 @@ RUN_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 _RUN_ID = re.compile(RUN_ID_PATTERN)
 _RESERVED = frozenset({"staging"})
 _RELEASE_ID_LENGTH = 200
+_PUT_BACK = ":put-back"
 _RELEASE_ID = re.compile(rf"^[A-Za-z0-9][A-Za-z0-9._:+-]{{0,{_RELEASE_ID_LENGTH - 1}}}$")
 
 
@@ -64,3 +65,10 @@ def release_id_for(dag_id: str, dag_run_id: str) -> str:
     if not _RELEASE_ID.fullmatch(text):  # keep different DAG runs different after replacing characters
         safe = f"release-{safe[:160]}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
     return check_release_id(safe)
+
+
+def put_back_id(release_id: str) -> str:
+    """Name the change that undoes a release, so that it is never taken for the release itself."""
+    if len(release_id) <= _RELEASE_ID_LENGTH - len(_PUT_BACK):
+        return check_release_id(release_id + _PUT_BACK)
+    return check_release_id(f"{release_id[:150]}-{hashlib.sha256(release_id.encode()).hexdigest()[:12]}{_PUT_BACK}")

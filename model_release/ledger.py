@@ -24,6 +24,7 @@ class Event(enum.StrEnum):
     REJECTED = "rejected"  # the gate said no; serving unchanged
     FAILED = "failed"  # something broke; serving unchanged or put back
     VERIFIED = "verified"  # real requests were answered by it
+    PUT_BACK = "put_back"  # the registry desires the run from before again
     ROLLED_BACK = "rolled_back"  # proved: the older run serves again
     LATCH_SET = "latch_set"
     LATCH_CLEARED = "latch_cleared"
@@ -33,7 +34,8 @@ class Event(enum.StrEnum):
 class LedgerEntry(Frozen):
     """One line of ``release_ledger.jsonl``.
 
-    ``run_id`` is the run the entry is about; on ``committed`` it is the run current from then on (None: no run).
+    ``run_id`` is the run the entry is about; on ``committed`` and ``put_back`` with mode ``primary`` it is the run
+    current from then on (None: no run).
     """
 
     schema_version: Literal[1] = 1
@@ -72,5 +74,6 @@ def of_release(entries: Iterable[LedgerEntry], release_id: str) -> list[LedgerEn
 
 def served_at(entries: Iterable[LedgerEntry], at: dt.datetime) -> LedgerEntry | None:
     """Return the commit that was in force at ``at``: its ``run_id`` served then.  None: nothing yet."""
-    commits = [entry for entry in entries if entry.event is Event.COMMITTED and entry.mode == "primary"]
+    changes = {Event.COMMITTED, Event.PUT_BACK}
+    commits = [entry for entry in entries if entry.event in changes and entry.mode == "primary"]
     return max((entry for entry in commits if entry.at <= at), key=lambda entry: entry.generation or 0, default=None)

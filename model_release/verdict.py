@@ -6,9 +6,9 @@ import enum
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, Field, model_validator
 
-from model_release.artifact import Frozen
+from model_release.artifact import Frozen, Sha256
 from model_release.errors import InvalidInputError
 
 
@@ -58,6 +58,7 @@ class CheckResult(Frozen):
     unit: str = ""
     subject: str = ""  # the table, slice or metric it is about
     dry_run: bool = False
+    settled: bool = False  # its evidence is complete and fixed: waiting would not change the verdict
     details: Mapping[str, Any] = Field(default_factory=dict)
 
     @property
@@ -67,7 +68,12 @@ class CheckResult(Frozen):
 
 
 class Decision(Frozen):
-    """The gate's answer.  The same evidence, policy and time give the same decision."""
+    """The gate's answer.  The same evidence, policy and time give the same decision.
+
+    ``generation`` is the registry's at the moment the evidence was taken: a release commits by compare-and-set on
+    exactly that one, so a decision that was overtaken can't be acted on.  None: the registry could not be read.
+    ``evidence`` holds the SHA-256 of every file that was read, by its name below the evaluation folder.
+    """
 
     schema_version: Literal[1] = 1
     verdict: Verdict
@@ -75,12 +81,23 @@ class Decision(Frozen):
     against: str | None  # the current run compared with; None: no baseline
     no_baseline: bool
     release_id: str | None
+    generation: Annotated[int, Field(ge=0)] | None
     decided_at: AwareDatetime
     policy_name: str
     policy_sha256: str
     code_version: str
     results: Annotated[tuple[CheckResult, ...], Field(min_length=1)]
     summary: str
+    evidence: Mapping[str, Sha256] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Decision:
+        expected = worst(result.blocking for result in self.results)
+        if self.verdict is not expected:
+            raise ValueError(f"the verdict is {self.verdict}, but its results say {expected}")
+        if self.verdict is Verdict.PASS and self.generation is None:
+            raise ValueError("a decision that passed names no generation: nothing could be committed on it")
+        return self
 
     @property
     def released(self) -> bool:

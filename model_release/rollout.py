@@ -1,0 +1,279 @@
+"""How a run becomes current, and goes back: PREPARE, COMMIT, SWITCH, PROVE.
+
+(1) PREPARE on every replica: load, verify, warm up; switch nothing.  Any failure ends here, nothing has changed.
+(2) COMMIT: compare-and-set the registry from the generation that the gate decided on to the next one.
+(3) SWITCH: tell every replica; a lost message is no harm, replicas watch the registry too.
+(4) PROVE: ``fleet.disagreements`` until every worker of every replica agrees; only then :func:`conclude`.
+If (4) can't be reached in time, :func:`put_back` commits one more generation with the run from before.
+
+Each step may be repeated: it finds what was done and does only the rest.  The Airflow operators, the recommendation
+API (for calls by hand) and the command line all run these functions.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from model_release import fleet
+from model_release import registry as transitions
+from model_release.contract import Mode, ReloadRequest
+from model_release.errors import InvalidInputError, ReplicaError
+from model_release.fleet import Replica
+from model_release.identifiers import put_back_id
+from model_release.ledger import Event, Ledger, LedgerEntry
+from model_release.phases import check_move, passed_at, record
+from model_release.registry import Cause, Registry, RegistryStore
+
+
+@dataclass(frozen=True, kw_only=True)
+class Move:
+    """One change of the desired state that a release asks for."""
+
+    run_id: str
+    release_id: str
+    mode: Mode = "primary"
+    rollout: float | None = None
+    lease_seconds: int | None = None
+
+    def request(self, *, prepare: bool = False, generation: int | None = None) -> ReloadRequest:
+        """Return the call that prepares a replica for this move, or tells it that the move was committed."""
+        return ReloadRequest(
+            run_id=self.run_id,
+            mode=self.mode,
+            rollout=self.rollout,
+            release_id=self.release_id,
+            lease_seconds=self.lease_seconds,
+            prepare=prepare,
+            generation=generation,
+        )
+
+
+@dataclass(frozen=True)
+class Commit:
+    """What a commit did: ``changed`` is False if the registry desired it already."""
+
+    registry: Registry
+    changed: bool
+    previous_run_id: str | None
+
+
+def prepare(replicas: Sequence[Replica], move: Move) -> None:
+    """Step 1: make every replica load and check the run without serving it.
+
+    Raises:
+        ReplicaRefusedError, ReplicaUnreachableError: at least one can't; see ``fleet.tell_all``.
+    """
+    fleet.tell_all(replicas, move.request(prepare=True))
+
+
+def commit(
+    store: RegistryStore,
+    ledger: Ledger,
+    move: Move,
+    *,
+    by: str,
+    at: dt.datetime,
+    cause: Cause = "release",
+    gated: bool = True,
+    expected_generation: int | None = None,
+    reason: str = "",
+) -> Commit:
+    """Step 2: make ``move`` the desired state, and write it to the ledger.
+
+    Args:
+        store: where the registry is.
+        ledger: where the entry goes; one that a crash lost is written by the next call.
+        move: what is desired.
+        by: who does it.
+        at: the time now.
+        cause: ``release`` respects the latch; ``rollback`` and ``person`` go ahead all the same.
+        gated: whether a release needs the gate's PASS, and builds on the generation the gate decided on.
+        expected_generation: the generation to build on where no gate decided; None: whatever is there.
+        reason: why, for the ledger.
+
+    Raises:
+        GateMissingError: the gate did not pass this run for this release.
+        GenerationConflictError: somebody else changed the desired state since.
+        LatchedError, RunNotFoundError, InvalidInputError: see ``model_release.registry``.
+        IllegalMoveError: see ``model_release.phases``.
+    """
+    entries = ledger.read()
+    check_move(entries, move.release_id, Event.COMMITTED)
+    if cause == "release" and gated:
+        expected_generation = passed_at(entries, release_id=move.release_id, run_id=move.run_id)
+
+    def transition(registry: Registry) -> Registry:
+        if _is_desired(registry, move):
+            return registry
+        transitions.expect(registry, expected_generation)
+        return _apply(registry, move, at=at, cause=cause)
+
+    before, after = _update(store, ledger, transition)
+    current = after.current
+    ours = current is not None and current.release_id == move.release_id
+    previous = current.previous_run_id if current and ours else _run_of(before)
+    note = LedgerEntry(
+        at=at,
+        event=Event.COMMITTED,
+        release_id=move.release_id,
+        by=by,
+        run_id=move.run_id,
+        previous_run_id=previous,
+        generation=after.generation,
+        mode=move.mode,
+        rollout=move.rollout,
+        reason=reason,
+    )
+    _note(ledger, note)
+    return Commit(registry=after, changed=after.generation != before.generation, previous_run_id=previous)
+
+
+def switch(replicas: Sequence[Replica], registry: Registry, move: Move | None = None) -> list[ReplicaError]:
+    """Step 3: tell every replica; return who did not acknowledge.  Whether that matters, step 4 finds out."""
+    generation = registry.generation
+    return fleet.tell(replicas, move.request(generation=generation) if move else ReloadRequest(generation=generation))
+
+
+def conclude(
+    ledger: Ledger, move: Move, registry: Registry, *, by: str, at: dt.datetime, cause: Cause = "release"
+) -> bool:
+    """Write to the ledger that step 4 was reached; return whether that was news."""
+    if move.mode != "primary":
+        event = Event.TRIAL_STARTED
+    else:
+        event = Event.ROLLED_BACK if cause == "rollback" else Event.RELEASED
+    entry = LedgerEntry(
+        at=at,
+        event=event,
+        release_id=move.release_id,
+        by=by,
+        run_id=move.run_id,
+        previous_run_id=registry.current.previous_run_id if registry.current else None,
+        generation=registry.generation,
+        mode=move.mode,
+        rollout=move.rollout,
+    )
+    return record(ledger, entry)
+
+
+def put_back(
+    store: RegistryStore, ledger: Ledger, *, release_id: str, by: str, at: dt.datetime, reason: str
+) -> Commit | None:
+    """Undo what ``release_id`` committed, if it is still in force: one generation later, the run from before.
+
+    Returns:
+        What is desired now; None if the release left nothing to undo (never committed, or superseded since).
+    """
+    undone = put_back_id(release_id)
+
+    def transition(registry: Registry) -> Registry:
+        if registry.candidate is not None and registry.candidate.release_id == release_id:
+            return transitions.end_trial(registry)
+        if registry.current is None or registry.current.release_id != release_id:
+            return registry
+        target = registry.current.previous_run_id
+        if target is None:
+            return transitions.withdraw(registry, at=at)
+        return transitions.promote(registry, run_id=target, release_id=undone, at=at, cause="rollback")
+
+    before, after = _update(store, ledger, transition)
+    changed = after.generation != before.generation
+    current = after.current
+    if not changed and (current is None or current.release_id != undone):
+        return None
+    trial = changed and before.current == after.current
+    previous = _run_of(before) if changed or current is None else current.previous_run_id
+    note = LedgerEntry(
+        at=at,
+        event=Event.TRIAL_ENDED if trial else Event.PUT_BACK,
+        release_id=release_id,
+        by=by,
+        run_id=_run_of(after),
+        previous_run_id=previous,
+        generation=after.generation if changed or current is None else current.generation,
+        mode="primary",
+        reason=reason,
+    )
+    _note(ledger, note)
+    return Commit(registry=after, changed=changed, previous_run_id=previous)
+
+
+def conclude_put_back(ledger: Ledger, done: Commit, *, release_id: str, by: str, at: dt.datetime) -> bool:
+    """Write to the ledger that every replica serves the run from before again; return whether that was news."""
+    entry = LedgerEntry(
+        at=at,
+        event=Event.ROLLED_BACK,
+        release_id=release_id,
+        by=by,
+        run_id=_run_of(done.registry),
+        previous_run_id=done.previous_run_id,
+        generation=done.registry.generation,
+        mode="primary",
+    )
+    return record(ledger, entry)
+
+
+def _update(store: RegistryStore, ledger: Ledger, transition: transitions.Transition) -> tuple[Registry, Registry]:
+    """Change the registry; return it before and after.  What was in force before is in the ledger from now on."""
+    seen: list[Registry] = []
+
+    def watched(registry: Registry) -> Registry:
+        seen[:] = [registry]
+        return transition(registry)
+
+    after = store.update(watched)
+    before = seen[0]
+    current = before.current
+    if current is not None:  # its writer may have died between the registry and the ledger
+        note = LedgerEntry(
+            at=current.since,
+            event=Event.COMMITTED,
+            release_id=current.release_id,
+            by="recovered from the registry",
+            run_id=current.run_id,
+            previous_run_id=current.previous_run_id,
+            generation=current.generation,
+            mode="primary",
+        )
+        _note(ledger, note)
+    return before, after
+
+
+def _note(ledger: Ledger, entry: LedgerEntry) -> None:
+    """Append ``entry`` unless the ledger has a commit of that generation and run for this release."""
+    commits = {Event.COMMITTED, Event.PUT_BACK, Event.TRIAL_ENDED}
+    for known in ledger.read():
+        same = (known.generation, known.run_id) == (entry.generation, entry.run_id)
+        ours = known.release_id == entry.release_id or put_back_id(known.release_id) == entry.release_id
+        if known.event in commits and same and ours:
+            return
+    ledger.append(entry)
+
+
+def _run_of(registry: Registry) -> str | None:
+    return registry.current.run_id if registry.current else None
+
+
+def _is_desired(registry: Registry, move: Move) -> bool:
+    if move.mode == "primary":
+        current = registry.current
+        return current is not None and current.run_id == move.run_id and registry.candidate is None
+    return fleet.trial_key(registry.candidate) == (move.run_id, move.mode, move.rollout, move.release_id)
+
+
+def _apply(registry: Registry, move: Move, *, at: dt.datetime, cause: Cause) -> Registry:
+    if move.mode == "primary":
+        return transitions.promote(registry, run_id=move.run_id, release_id=move.release_id, at=at, cause=cause)
+    if move.rollout is None:
+        raise InvalidInputError(f"mode {move.mode!r} needs a rollout between 0 and 1")
+    return transitions.start_trial(
+        registry,
+        run_id=move.run_id,
+        mode=move.mode,
+        rollout=move.rollout,
+        release_id=move.release_id,
+        at=at,
+        lease_until=at + dt.timedelta(seconds=move.lease_seconds) if move.lease_seconds else None,
+    )
