@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TypeVar
+from typing import Self, TypeVar
 from urllib.parse import quote, urlsplit
 
 import httpx
@@ -78,7 +78,7 @@ class RecommendationApiClient:
         """Close its connections."""
         self._http.close()
 
-    def __enter__(self) -> RecommendationApiClient:
+    def __enter__(self) -> Self:
         """Return the client itself."""
         return self
 
