@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Pin requirements.in and requirements-dev.in into requirements.txt and requirements-dev.txt, with hashes,
+# for Python 3.11 to 3.13. Pins that still fit are kept; `--upgrade` takes the newest of everything.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+bash scripts/setup.sh
+for name in requirements requirements-dev; do
+    .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+        --no-emit-index-url --no-header "$@" "$name.in" -o "$name.txt"
+done
+git --no-pager diff --stat -- requirements.txt requirements-dev.txt

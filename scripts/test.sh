@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Set everything up and check the project: lint, types, layers, shell, workflows, tests.
+#
+#   scripts/test.sh                 everything
+#   scripts/test.sh tests/release   the checks, then these tests; arguments go to pytest
+#   scripts/test.sh --no-checks -k registry
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+bash scripts/setup.sh
+export PATH="$PWD/.venv/bin:$PATH" OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=
+
+step() {
+    local started=$SECONDS name=$1
+    shift
+    printf '%-34s' "$name"
+    if output=$("$@" 2>&1); then
+        printf 'ok  %3d s\n' $((SECONDS - started))
+    else
+        printf 'FAILED\n%s\n' "$output"
+        echo "run it alone: $*"
+        exit 1
+    fi
+}
+
+if [[ ${1:-} == --no-checks ]]; then
+    shift
+else
+    step "ruff: lint" ruff check .
+    step "ruff: format" ruff format --check .
+    step "mypy: types" mypy
+    step "import-linter: layers" lint-imports
+    step "shellcheck: scripts" shellcheck scripts/*.sh .ci/run
+    step "actionlint: workflows" actionlint
+    step "zizmor: workflows' security" zizmor --offline --quiet .github/workflows
+fi
+exec python -m pytest "$@"
