@@ -214,7 +214,7 @@ def parse_policy(text: str, *, source: str) -> Policy:
     try:
         document = yaml.load(text, Loader=_UniqueKeys)  # noqa: S506  (a SafeLoader that also refuses repeated keys)
         # Through JSON, where a list may become a tuple although everything else is strict.
-        return Policy.model_validate_json(json.dumps(document, allow_nan=False))
+        return Policy.model_validate_json(json.dumps(document))
     except ValidationError as error:
         raise ConfigurationError(f"{source}: {_problems(error, document)}") from error
     except (yaml.YAMLError, TypeError, ValueError) as error:
@@ -234,9 +234,13 @@ class _UniqueKeys(yaml.SafeLoader):
 
 def _problems(error: ValidationError, document: Any) -> str:
     return "; ".join(
-        f"{_place(problem['loc'], document)}: {problem['msg'].removeprefix('Value error, ')}"
+        f"{_place(problem['loc'], document)}: {_said(problem['type'], problem['msg'])}"
         for problem in error.errors(include_url=False, include_input=False)
     )
+
+
+def _said(kind: str, message: str) -> str:
+    return "unknown key" if kind == "extra_forbidden" else message.removeprefix("Value error, ")
 
 
 def _place(location: Sequence[int | str], document: Any) -> str:

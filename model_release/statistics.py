@@ -22,6 +22,7 @@ import numpy.typing as npt
 from scipy import stats
 
 Floats = npt.NDArray[np.float64]
+_FEWEST = 2  # observations that have a spread
 _BLOCK_BYTES = 32 << 20  # resampled at a time, so that memory stays bounded for any number of users
 
 
@@ -96,13 +97,13 @@ def users_needed(interval: Interval, margin: float, *, confidence: float, power:
     if margin <= 0.0:
         return None
     effect = detectable_effect(interval, confidence=confidence, power=power)
-    return max(2, math.ceil(interval.n * (effect / margin) ** 2))
+    return max(_FEWEST, math.ceil(interval.n * (effect / margin) ** 2))
 
 
 def _moments(values: Floats) -> tuple[float, float, int]:
     n = len(values)
-    if n < 2:
-        raise ValueError(f"{n} observations have no interval: at least 2 are needed")
+    if n < _FEWEST:
+        raise ValueError(f"{n} observations have no interval: at least {_FEWEST} are needed")
     if not np.isfinite(values).all():
         raise ValueError("an observation is not finite")
     return float(values.mean()), float(values.std(ddof=1)) / math.sqrt(n), n
