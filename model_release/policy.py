@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,6 +20,8 @@ Hours = Annotated[float, Field(gt=0, le=24 * 366 * 10)]
 Minutes = Annotated[float, Field(ge=0, le=7 * 24 * 60)]
 Users = Annotated[int, Field(ge=2)]
 
+POLICY_VARIABLE = "RELEASE_POLICY"
+POLICY_FILE = "config/release_policy.yaml"
 ALL = "all"  # name of the slice that leaves nobody and nothing out
 _TAIL_RESAMPLES = 10  # a quantile that rests on fewer resamples beyond it is noise
 
@@ -190,6 +193,16 @@ class Policy(Strict):
     def metrics(self) -> frozenset[str]:
         """Return the per-user metrics that are compared."""
         return frozenset(check.metric for check in self.checks if isinstance(check, NonInferiorityPolicy))
+
+
+def default_policy_path(environment: Mapping[str, str] | None = None) -> Path:
+    """Return ``$RELEASE_POLICY``, else ``config/release_policy.yaml`` here, else the one beside this package."""
+    env = os.environ if environment is None else environment
+    named = env.get(POLICY_VARIABLE)
+    if named:
+        return Path(named)
+    here = Path(POLICY_FILE)
+    return here if here.exists() else Path(__file__).resolve().parents[1] / POLICY_FILE
 
 
 def load_policy(path: Path) -> Policy:
