@@ -10,7 +10,8 @@ from model_release.errors import InvalidInputError, InvalidRunIdError
 
 RUN_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 _RUN_ID = re.compile(RUN_ID_PATTERN)
-_RESERVED = frozenset({"staging"})
+_RESERVED = frozenset({"staging", "decisions"})  # folders beside those of runs
+_FILES = (".json", ".jsonl", ".prom", ".lock", ".tmp")  # files beside them: registry, ledger, reports
 _RELEASE_ID_LENGTH = 200
 _PUT_BACK = ":put-back"
 _RELEASE_ID = re.compile(rf"^[A-Za-z0-9][A-Za-z0-9._:+-]{{0,{_RELEASE_ID_LENGTH - 1}}}$")
@@ -23,10 +24,11 @@ def check_run_id(run_id: str) -> str:
         InvalidRunIdError: it is not; the message names the value and the rule.
     """
     # fullmatch: `$` alone would let a trailing newline through
-    if not _RUN_ID.fullmatch(run_id) or run_id.lower() in _RESERVED or ".." in run_id:
+    lower = run_id.lower()
+    if not _RUN_ID.fullmatch(run_id) or ".." in run_id or lower in _RESERVED or lower.endswith(_FILES):
         raise InvalidRunIdError(
             f"run_id {run_id!r} is not valid: 1 to 64 of A-Z a-z 0-9 . _ -, starting with a letter or digit, "
-            "without '..', and not the word 'staging'"
+            f"without '..', not one of {sorted(_RESERVED)} and not ending in {', '.join(_FILES)}"
         )
     return run_id
 
