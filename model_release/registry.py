@@ -40,6 +40,7 @@ class PastCurrent(Frozen):
     since: AwareDatetime
     until: AwareDatetime
     generation: Annotated[int, Field(ge=1)]
+    until_generation: Annotated[int, Field(ge=2)]
     previous_run_id: RunId | None = None
     ended: Ending
 
@@ -277,7 +278,8 @@ def _past(registry: Registry, ended: Ending, at: dt.datetime) -> tuple[PastCurre
     old = registry.current
     if old is None:
         return registry.history
-    past = PastCurrent(**old.model_dump(), until=max(at, old.since), ended=ended)  # a clock may have been set back
+    until = max(at, old.since)  # a clock may have been set back
+    past = PastCurrent(**old.model_dump(), until=until, until_generation=registry.generation + 1, ended=ended)
     return (past, *registry.history)[:HISTORY_LIMIT]
 
 

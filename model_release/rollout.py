@@ -180,24 +180,25 @@ def put_back(
 
     before, after = _update(store, ledger, transition)
     changed = after.generation != before.generation
-    current = after.current
-    if not changed and (current is None or current.release_id != undone):
+    last = _last_change(after)
+    ended_trial = changed and before.current == after.current
+    if ended_trial:
+        last = None
+    elif last is None or last.release_id not in {undone, release_id}:
         return None
-    trial = changed and before.current == after.current
-    previous = _run_of(before) if changed or current is None else current.previous_run_id
     note = LedgerEntry(
         at=at,
-        event=Event.TRIAL_ENDED if trial else Event.PUT_BACK,
+        event=Event.TRIAL_ENDED if ended_trial else Event.PUT_BACK,
         release_id=release_id,
         by=by,
         run_id=_run_of(after),
-        previous_run_id=previous,
-        generation=after.generation if changed or current is None else current.generation,
+        previous_run_id=last.previous_run_id if last else _run_of(after),
+        generation=last.generation if last else after.generation,
         mode="primary",
         reason=reason,
     )
     _note(ledger, note)
-    return Commit(registry=after, changed=changed, previous_run_id=previous)
+    return Commit(registry=after, changed=changed, previous_run_id=note.previous_run_id)
 
 
 def conclude_put_back(ledger: Ledger, done: Commit, *, release_id: str, by: str, at: dt.datetime) -> bool:
@@ -216,38 +217,61 @@ def conclude_put_back(ledger: Ledger, done: Commit, *, release_id: str, by: str,
 
 
 def _update(store: RegistryStore, ledger: Ledger, transition: transitions.Transition) -> tuple[Registry, Registry]:
-    """Change the registry; return it before and after.  What was in force before is in the ledger from now on."""
+    """Change the registry; return it before and after.
+
+    The ledger first learns what it may lack of the change before this one, whose writer may have died between
+    registry and ledger: so at most the very last change is ever missing there.
+    """
     seen: list[Registry] = []
 
     def watched(registry: Registry) -> Registry:
         seen[:] = [registry]
-        return transition(registry)
+        after = transition(registry)
+        last = _last_change(registry)
+        if after.generation != registry.generation and last is not None:
+            _note(ledger, last)
+        return after
 
     after = store.update(watched)
-    before = seen[0]
-    current = before.current
-    if current is not None:  # its writer may have died between the registry and the ledger
-        note = LedgerEntry(
+    return seen[0], after
+
+
+def _last_change(registry: Registry) -> LedgerEntry | None:
+    """Return the entry that the ledger should have about the run that is current, or was withdrawn last."""
+    by = "recovered from the registry"
+    current = registry.current
+    if current is not None:
+        return LedgerEntry(
             at=current.since,
             event=Event.COMMITTED,
             release_id=current.release_id,
-            by="recovered from the registry",
+            by=by,
             run_id=current.run_id,
             previous_run_id=current.previous_run_id,
             generation=current.generation,
             mode="primary",
         )
-        _note(ledger, note)
-    return before, after
+    if not registry.history:
+        return None
+    past = registry.history[0]
+    return LedgerEntry(
+        at=past.until,
+        event=Event.PUT_BACK,
+        release_id=past.release_id,
+        by=by,
+        previous_run_id=past.run_id,
+        generation=past.until_generation,
+        mode="primary",
+    )
 
 
 def _note(ledger: Ledger, entry: LedgerEntry) -> None:
-    """Append ``entry`` unless the ledger has a commit of that generation and run for this release."""
-    commits = {Event.COMMITTED, Event.PUT_BACK, Event.TRIAL_ENDED}
+    """Append ``entry`` unless the ledger has that change already."""
+    changes = {Event.COMMITTED, Event.PUT_BACK, Event.TRIAL_ENDED}
     for known in ledger.read():
         same = (known.generation, known.run_id) == (entry.generation, entry.run_id)
         ours = known.release_id == entry.release_id or put_back_id(known.release_id) == entry.release_id
-        if known.event in commits and same and ours:
+        if known.event in changes and same and ours:
             return
     ledger.append(entry)
 
