@@ -8,6 +8,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
+from model_release.adapters.files import fsync_directory
 from model_release.errors import StateBusyError, StateCorruptError
 from model_release.ledger import LedgerEntry
 from model_release.paths import ReleasePaths
@@ -37,11 +38,14 @@ class FileLedger:
             with FileLock(f"{self._path}.lock", timeout=self._lock_timeout_seconds):
                 if any(known.key == entry.key for known in self.read()):
                     return False
+                new = not self._path.exists()
                 with self._path.open("ab") as file:
                     self._drop_torn_tail()
                     file.write(entry.model_dump_json().encode() + b"\n")
                     file.flush()
                     os.fsync(file.fileno())
+                if new:
+                    fsync_directory(self._path.parent)
                 return True
         except Timeout as error:
             raise StateBusyError(f"the lock of {self._path} was not free in time; retry") from error

@@ -12,6 +12,9 @@ from model_release.errors import StateBusyError, StateCorruptError
 from model_release.paths import ReleasePaths
 from model_release.registry import Registry, Transition, expect
 
+# Every field of a registry has a default: without these, `{}` would read as an empty one.
+_ALWAYS_WRITTEN = frozenset({"schema_version", "generation", "current", "candidate", "latch", "history", "runs"})
+
 
 class FileRegistry:
     """A ``RegistryStore`` in ``models/model_registry.json``; meant for a file system with working ``flock``."""
@@ -37,12 +40,13 @@ class FileRegistry:
         except FileNotFoundError:
             return self._nothing_yet()
         try:
-            return Registry.model_validate_json(text)
+            registry = Registry.model_validate_json(text, strict=True)
         except ValidationError as error:
-            raise StateCorruptError(
-                f"{self._path} is not a valid registry ({error.error_count()} problems, first: {_first(error)}); "
-                "restore it from a backup; nothing was changed"
-            ) from error
+            raise self._corrupt(f"{error.error_count()} problems, first: {_first(error)}") from error
+        lacking = sorted(_ALWAYS_WRITTEN - registry.model_fields_set)
+        if lacking:
+            raise self._corrupt(f"it lacks {', '.join(lacking)}")
+        return registry
 
     def update(self, transition: Transition, *, expected_generation: int | None = None) -> Registry:
         """Apply ``transition`` under the lock; see ``RegistryStore.update``.
@@ -57,12 +61,23 @@ class FileRegistry:
                 expect(before, expected_generation)
                 after = transition(before)
                 if after != before:
+                    self._clear_leftovers()
                     write_atomic(self._path, after.model_dump_json(indent=2) + "\n")
                 return after
         except Timeout as error:
             raise StateBusyError(
                 f"the lock of {self._path} was not free for {self._lock_timeout_seconds:g} s; retry"
             ) from error
+
+    def _clear_leftovers(self) -> None:
+        """Remove what writers left that were killed before their rename; only the holder of the lock writes."""
+        for path in self._path.parent.glob(f".{self._path.name}.*.tmp"):
+            path.unlink(missing_ok=True)
+
+    def _corrupt(self, problem: str) -> StateCorruptError:
+        return StateCorruptError(
+            f"{self._path} is not a valid registry ({problem}); restore it from a backup; nothing was changed"
+        )
 
     def _nothing_yet(self) -> Registry:
         # Read as empty, a lost registry would let the next release pass as a first one without comparison.

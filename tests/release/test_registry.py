@@ -17,6 +17,7 @@ from model_release.registry import (
     Cause,
     Current,
     Registry,
+    TrialMode,
     clear_latch,
     end_trial,
     promote,
@@ -259,7 +260,7 @@ class RegistryMachine(RuleBasedStateMachine):
         assert withdraw(after, at=at) is after
 
     @rule(run_id=st.sampled_from(RUNS), mode=st.sampled_from(["shadow", "canary"]), rollout=st.floats(0, 1))
-    def try_out(self, run_id: str, mode: str, rollout: float) -> None:
+    def try_out(self, run_id: str, mode: TrialMode, rollout: float) -> None:
         """A trial never changes what users get; repeated with the same release it does nothing."""
         at, release_id = self.tick()
         before = self.registry
@@ -270,7 +271,7 @@ class RegistryMachine(RuleBasedStateMachine):
                 mode=mode,
                 rollout=rollout,
                 release_id=release_id,
-                at=at,  # type: ignore[arg-type]
+                at=at,
             )
             assert before.latch is None
             assert after.current == before.current
@@ -282,7 +283,7 @@ class RegistryMachine(RuleBasedStateMachine):
                     mode=mode,
                     rollout=rollout,
                     release_id=release_id,
-                    at=at,  # type: ignore[arg-type]
+                    at=at,
                 )
                 is after
             )
