@@ -1,0 +1,163 @@
+"""Intervals that keep their promise."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from model_release.statistics import Floats, Interval, bootstrap_interval, detectable_effect, t_interval, users_needed
+
+SAMPLES = st.lists(st.floats(-1, 1), min_size=2, max_size=40).map(np.array)
+
+
+def skewed(rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
+    """Return differences as rankings give them: mostly zero, the rest skewed.  Their true mean is 0."""
+    hit = rng.random(shape) < 0.3
+    return np.where(hit, rng.exponential(0.1, shape), 0.0) - 0.3 * 0.1
+
+
+@given(SAMPLES, st.floats(0.6, 0.999))
+def test_the_t_interval_is_the_textbook_one(sample: Floats, confidence: float) -> None:
+    """It agrees with scipy's two-sided interval at 2 * confidence - 1: both ends at once."""
+    interval = t_interval(sample, confidence)
+    error = stats.sem(sample)
+    assert interval.standard_error == pytest.approx(error, abs=1e-15)
+    if error > 1e-12:
+        low, high = stats.t.interval(2 * confidence - 1, len(sample) - 1, loc=sample.mean(), scale=error)
+        assert (interval.lower, interval.upper) == pytest.approx((low, high), rel=1e-9, abs=1e-12)
+
+
+def test_it_is_the_one_sided_test() -> None:
+    """The lower bound lies above -margin exactly if scipy's paired one-sided test rejects "worse by the margin"."""
+    rng = np.random.default_rng(1)
+    for _ in range(200):
+        current = rng.beta(0.4, 2, 80)
+        candidate = current + rng.normal(-0.005, 0.05, 80)
+        margin = 0.02
+        rejects = stats.ttest_rel(candidate + margin, current, alternative="greater").pvalue < 0.05
+        assert (t_interval(candidate - current, 0.95).lower > -margin) == rejects
+
+
+@pytest.mark.parametrize("method", ["t", "bootstrap"])
+def test_a_bound_is_wrong_as_rarely_as_it_promises(method: str) -> None:
+    """Of many samples with true mean 0 the share with 0 beyond a bound is alpha, within binomial error.
+
+    The differences are mostly zero and skewed, as those of rankings are; n is the smallest that the policy allows.
+    """
+    rng = np.random.default_rng(20260105)
+    trials, n, confidence = (4000, 200, 0.95) if method == "t" else (500, 200, 0.95)
+    below = above = 0
+    for trial in range(trials):
+        sample = skewed(rng, (n,))
+        if method == "t":
+            interval = t_interval(sample, confidence)
+        else:
+            interval = bootstrap_interval(sample, confidence, resamples=500, seed=trial)
+        above += interval.lower > 0
+        below += interval.upper < 0
+    # 4 standard errors; skewness moves the two tails of the t interval apart, most at small n: half a percent more
+    error = 4 * math.sqrt(0.05 * 0.95 / trials)
+    skew = 0.03 if method == "t" else 0.01
+    assert above / trials <= 0.05 + error, "false PASS"
+    assert abs(below / trials - 0.05) <= error + skew, "false FAIL"
+    assert above / trials >= 0.05 - error - skew
+
+
+def test_bootstrap_and_t_agree_where_both_hold() -> None:
+    """For many well-behaved values both intervals are the same, up to the noise of resampling."""
+    sample = np.random.default_rng(2).normal(0.01, 0.1, 2000)
+    by_t = t_interval(sample, 0.95)
+    by_bootstrap = bootstrap_interval(sample, 0.95, resamples=4000, seed=3)
+    width = by_t.upper - by_t.lower
+    assert by_bootstrap.mean == by_t.mean
+    assert by_bootstrap.lower == pytest.approx(by_t.lower, abs=0.05 * width)
+    assert by_bootstrap.upper == pytest.approx(by_t.upper, abs=0.05 * width)
+
+
+def test_the_bootstrap_agrees_with_scipy() -> None:
+    """On skewed values it gives the interval of an independent implementation."""
+    sample = skewed(np.random.default_rng(4), (150,))
+    ours = bootstrap_interval(sample, 0.95, resamples=5000, seed=5)
+    theirs = stats.bootstrap(
+        (sample,), np.mean, confidence_level=0.9, n_resamples=5000, method="BCa", rng=np.random.default_rng(6)
+    ).confidence_interval
+    width = theirs.high - theirs.low
+    assert ours.lower == pytest.approx(theirs.low, abs=0.1 * width)
+    assert ours.upper == pytest.approx(theirs.high, abs=0.1 * width)
+
+
+def test_the_same_seed_gives_the_same_interval_in_blocks_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory is bounded by working in blocks; the answer does not depend on them."""
+    sample = skewed(np.random.default_rng(7), (300,))
+    whole = bootstrap_interval(sample, 0.95, resamples=500, seed=8)
+    assert whole == bootstrap_interval(sample, 0.95, resamples=500, seed=8)
+    assert whole != bootstrap_interval(sample, 0.95, resamples=500, seed=9)
+    monkeypatch.setattr("model_release.statistics._BLOCK_BYTES", 3 * sample.nbytes)
+    assert whole == bootstrap_interval(sample, 0.95, resamples=500, seed=8)
+
+
+@given(SAMPLES)
+def test_the_mean_lies_between_its_bounds(sample: Floats) -> None:
+    """For any values, by both methods."""
+    for interval in (t_interval(sample, 0.9), bootstrap_interval(sample, 0.9, resamples=200, seed=0)):
+        assert interval.lower <= interval.mean <= interval.upper or math.isnan(interval.lower)
+        assert interval.n == len(sample)
+
+
+def test_values_that_do_not_vary_have_an_interval_of_no_width() -> None:
+    """A run compared with itself differs by exactly nothing."""
+    for interval in (t_interval(np.zeros(50), 0.95), bootstrap_interval(np.zeros(50), 0.95, resamples=200, seed=0)):
+        assert (interval.lower, interval.mean, interval.upper) == (0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("bad", [[], [1.0], [1.0, math.nan], [1.0, math.inf]])
+def test_what_has_no_interval_is_an_error(bad: list[float]) -> None:
+    """Too few values and values that are no numbers never give bounds."""
+    with pytest.raises(ValueError, match=r"observation"):
+        t_interval(np.array(bad), 0.95)
+    with pytest.raises(ValueError, match=r"observation"):
+        bootstrap_interval(np.array(bad), 0.95, resamples=200, seed=0)
+
+
+def test_the_detectable_effect_is_detected_as_often_as_it_says() -> None:
+    """At a margin of that size an equally good run passes with the given power."""
+    rng = np.random.default_rng(10)
+    n, power, trials = 150, 0.8, 2000
+    spread = 0.1
+    exact = Interval(0.0, 0.0, 0.0, spread / math.sqrt(n), n)
+    margin = detectable_effect(exact, confidence=0.95, power=power)
+    passed = sum(t_interval(rng.normal(0, spread, n), 0.95).lower > -margin for _ in range(trials))
+    assert passed / trials == pytest.approx(power, abs=4 * math.sqrt(power * (1 - power) / trials))
+
+
+def test_so_many_users_are_enough() -> None:
+    """With the number of users it asks for, an equally good run passes with the given power."""
+    rng = np.random.default_rng(11)
+    pilot = t_interval(rng.normal(0, 0.1, 100), 0.95)
+    margin = 0.015
+    needed = users_needed(pilot, margin, confidence=0.95, power=0.8)
+    assert needed is not None
+    assert needed > 100
+    spread = pilot.standard_error * 10
+    passed = sum(t_interval(rng.normal(0, spread, needed), 0.95).lower > -margin for _ in range(1000))
+    assert passed / 1000 == pytest.approx(0.8, abs=0.06)
+
+
+def test_half_the_margin_needs_four_times_the_users() -> None:
+    """The interval shrinks with the square root of n; a margin of nothing is never reached."""
+    interval = Interval(0.0, -0.1, 0.1, 0.05, 400)
+    once = users_needed(interval, 0.1, confidence=0.95, power=0.8)
+    half = users_needed(interval, 0.05, confidence=0.95, power=0.8)
+    assert once is not None
+    assert half == pytest.approx(4 * once, abs=4)
+    assert users_needed(interval, 0.0, confidence=0.95, power=0.8) is None
+
+
+def test_a_shift_moves_everything_but_the_error() -> None:
+    """The interval of the mean plus a constant."""
+    assert Interval(1.0, 0.0, 2.0, 0.5, 9).shifted(-1.0) == Interval(0.0, -1.0, 1.0, 0.5, 9)
