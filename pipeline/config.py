@@ -1,0 +1,174 @@
+"""Configuration of the offline pipeline: ``config/pipeline.yaml``, read once and frozen."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+import yaml
+from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
+
+from model_release.artifact import Frozen
+from model_release.errors import ConfigurationError
+
+CONFIG_VARIABLE = "PIPELINE_CONFIG"
+CONFIG_FILE = "config/pipeline.yaml"
+ALGORITHMS = ("popular", "personal_frequency", "item_knn", "als", "next_basket", "ease")
+
+AlgorithmName = Literal["popular", "personal_frequency", "item_knn", "als", "next_basket", "ease"]
+Clock = Literal["wall_time", "log_time"]
+
+
+class InteractionColumns(Frozen):
+    """Which columns of the source are which."""
+
+    user_id: str = "user_id"
+    item_id: str = "item_id"
+    timestamp: str = "timestamp"
+    quantity: str | None = None
+    price: str | None = None
+
+
+class ItemColumns(Frozen):
+    """Which columns describe an item; ``name`` may be put together from several."""
+
+    item_id: str = "item_id"
+    name: str | tuple[str, ...] | None = None
+    category: str | None = None
+
+    @property
+    def name_columns(self) -> tuple[str, ...]:
+        """The columns of the name, in order; empty if items have none."""
+        if self.name is None:
+            return ()
+        return (self.name,) if isinstance(self.name, str) else self.name
+
+
+class Interactions(Frozen):
+    """The table of interactions."""
+
+    path: Annotated[str, Field(min_length=1)]
+    columns: InteractionColumns = InteractionColumns()
+
+
+class Items(Frozen):
+    """The optional table of items."""
+
+    path: Annotated[str, Field(min_length=1)]
+    columns: ItemColumns = ItemColumns()
+
+
+class Source(Frozen):
+    """Where the data is."""
+
+    name: Annotated[str, Field(min_length=1)]
+    interactions: Interactions
+    items: Items | None = None
+    timezone: str = "UTC"
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError, OSError) as error:
+            raise ValueError(f"{value!r} is not a time zone such as Asia/Shanghai or UTC") from error
+        return value
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The time zone."""
+        return ZoneInfo(self.timezone)
+
+
+class Training(Frozen):
+    """How models are made."""
+
+    algorithm: AlgorithmName | Literal["auto"] = "auto"
+    auto: Annotated[tuple[AlgorithmName, ...], Field(min_length=1)] = ("popular", "personal_frequency", "next_basket")
+    metric: Literal["ndcg_at_10", "recall_at_20", "map_at_10", "hit_rate_at_10"] = "ndcg_at_10"
+    validation_windows: Annotated[int, Field(ge=1, le=12)] = 1
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    user_list_length: Annotated[int, Field(ge=20, le=1000)] = 100
+    similar_list_length: Annotated[int, Field(ge=1, le=1000)] = 50
+    algorithms: Mapping[AlgorithmName, Mapping[str, Any]] = Field(default_factory=dict)
+
+
+class DataQuality(Frozen):
+    """What the data-quality stage compares with."""
+
+    history_weeks: Annotated[int, Field(ge=1, le=52)] = 8
+    drift_days: Annotated[int, Field(ge=1, le=365)] = 28
+
+
+class PipelineConfig(Frozen):
+    """``config/pipeline.yaml``."""
+
+    schema_version: Literal[1] = 1
+    source: Source
+    clock: Clock = "wall_time"
+    horizon_days: Annotated[int, Field(ge=1, le=365)] = 7
+    repeat_purchases: bool
+    training: Training = Training()
+    data_quality: DataQuality = DataQuality()
+
+    _folder: Path = PrivateAttr(default_factory=Path.cwd)
+
+    @model_validator(mode="after")
+    def _one_meaning_per_column(self) -> PipelineConfig:
+        columns = self.source.interactions.columns
+        used = [name for name in columns.model_dump().values() if name is not None]
+        twice = sorted({name for name in used if used.count(name) > 1})
+        if twice:
+            raise ValueError(f"source.interactions.columns uses {twice[0]!r} twice: a column has one meaning")
+        return self
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the configuration file; relative paths in it start here."""
+        return self._folder
+
+
+def load_config(path: Path | None = None) -> PipelineConfig:
+    """Read the configuration.
+
+    Args:
+        path: the file; None: ``$PIPELINE_CONFIG``, else ``config/pipeline.yaml`` of this project.
+
+    Raises:
+        ConfigurationError: it can't be read, has an unknown key, a contradiction or an impossible value.
+    """
+    file = path or default_config_path()
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigurationError(f"no configuration {file}: set {CONFIG_VARIABLE} or make {CONFIG_FILE}") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigurationError(f"{file} can't be read: {error}") from error
+    if not isinstance(content, dict):
+        raise ConfigurationError(f"{file} holds {type(content).__name__}, expected keys and values")
+    try:
+        config = PipelineConfig.model_validate(content)
+    except ValidationError as error:
+        raise ConfigurationError(f"{file}: {_explain(error)}") from error
+    config._folder = file.resolve().parent
+    return config
+
+
+def default_config_path() -> Path:
+    """Return ``$PIPELINE_CONFIG``, else the file that comes with the project."""
+    named = os.environ.get(CONFIG_VARIABLE)
+    return Path(named) if named else Path(__file__).resolve().parent.parent / CONFIG_FILE
+
+
+def _explain(error: ValidationError) -> str:
+    problems = error.errors(include_url=False, include_context=False)
+    lines = [
+        f"{'.'.join(str(part) for part in problem['loc']) or 'document'}: {problem['msg']}"
+        + (f" (found {problem['input']!r})" if not isinstance(problem["input"], dict) else "")
+        for problem in problems
+    ]
+    return "; ".join(lines)
