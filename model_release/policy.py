@@ -104,7 +104,7 @@ class NonInferiorityPolicy(CheckPolicy):
     margin: Annotated[float, Field(gt=0)] | None = None
     relative_margin: Annotated[float, Field(gt=0, lt=1)] | None = None
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
-    method: Literal["t", "bootstrap"] = "t"
+    method: Literal["t", "bootstrap"] = "bootstrap"
     resamples: Annotated[int, Field(ge=100, le=1_000_000)] | None = None
     seed: Annotated[int, Field(ge=0)] | None = None
     power: Annotated[float, Field(ge=0.5, lt=1)] = 0.8
