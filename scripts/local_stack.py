@@ -1,0 +1,310 @@
+"""Airflow (standalone, SQLite) and the recommendation API on free ports, with all state in one folder.
+
+For the demo and the tests; production is another matter.  Everything started here is ended by :meth:`LocalStack.stop`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+import httpx
+
+PROJECT = Path(__file__).resolve().parent.parent
+USERNAME = "admin"
+START_SECONDS = 180.0
+STOP_SECONDS = 20.0
+
+
+class StackError(RuntimeError):
+    """A service did not come up, or went down; the message shows the end of its log."""
+
+
+def free_port() -> int:
+    """Return a TCP port of loopback that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Service:
+    """One process group with its log."""
+
+    name: str
+    command: list[str]
+    log: Path
+    environment: Mapping[str, str]
+    process: subprocess.Popen[bytes] | None = None
+    _file: IO[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it in a session of its own, so that its children can be ended with it."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self.log.open("ab")
+        self.process = subprocess.Popen(
+            self.command,
+            env=dict(self.environment),
+            cwd=PROJECT,
+            stdin=subprocess.DEVNULL,
+            stdout=self._file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def stop(self, *, number: int = signal.SIGTERM) -> None:
+        """End the whole process group; what does not go by itself is killed."""
+        if self.process is None:
+            return
+        group = self.process.pid
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, number)
+        deadline = time.monotonic() + STOP_SECONDS
+        while time.monotonic() < deadline and _group_lives(self.process):
+            time.sleep(0.1)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
+        self.process.wait()
+        self.process = None
+        if self._file is not None:
+            self._file.close()
+
+    def check(self) -> None:
+        """Raise ``StackError`` if it is not running."""
+        if self.process is None or self.process.poll() is not None:
+            raise StackError(f"{self.name} is not running; the end of {self.log}:\n{self.tail()}")
+
+    def tail(self, lines: int = 25) -> str:
+        """Return the last lines of its log."""
+        text = self.log.read_text(errors="replace") if self.log.exists() else ""
+        return "\n".join(text.splitlines()[-lines:])
+
+
+@dataclass
+class LocalStack:
+    """Airflow and one replica of the recommendation API.
+
+    Attributes:
+        home: folder for everything they write.
+        extra: environment variables on top of the stack's own.
+        schedule: cron expression for ``recommendation_pipeline``; empty: it is only triggered.
+    """
+
+    home: Path
+    extra: Mapping[str, str] = field(default_factory=dict)
+    schedule: str = ""
+    services: dict[str, Service] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Choose ports and secrets; nothing is started yet."""
+        self.home = self.home.resolve()
+        self.airflow_port, self.api_port = free_port(), free_port()
+        self.username = USERNAME
+        self.password, self.viewer_password, self._jwt, self.reload_token = self._secrets()
+
+    @property
+    def airflow_url(self) -> str:
+        """Address of Airflow's UI and REST API."""
+        return f"http://127.0.0.1:{self.airflow_port}"
+
+    @property
+    def api_url(self) -> str:
+        """Address of the recommendation API."""
+        return f"http://127.0.0.1:{self.api_port}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of every process of the stack, and of an ``airflow`` command that belongs to it."""
+        base = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+        airflow = self.home / "airflow"
+        connection = {
+            "conn_type": "recommendation_api",
+            "host": "127.0.0.1",
+            "port": self.api_port,
+            "schema": "http",
+            "password": self.reload_token,
+        }
+        settings = {
+            "AIRFLOW_HOME": str(airflow),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
+            "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__PARALLELISM": "4",
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.airflow_url}/execution/",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USERNAME}:admin,viewer:viewer",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(airflow / "passwords.json"),
+            "AIRFLOW__API__PORT": str(self.airflow_port),
+            "AIRFLOW__API__HOST": "127.0.0.1",
+            "AIRFLOW__API__BASE_URL": self.airflow_url,
+            "AIRFLOW__API__WORKERS": "1",
+            "AIRFLOW__API_AUTH__JWT_SECRET": self._jwt,
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{airflow / 'airflow.db'}",
+            "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
+            "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "15",
+            "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "10",
+            "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "10",
+            "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "30",
+            "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(airflow / "logs"),
+            "AIRFLOW_CONN_RECOMMENDATION_API": json.dumps(connection),
+            "RECOMMENDATION_PIPELINE_SCHEDULE": self.schedule,
+            "MODEL_RELEASE_HOME": str(self.home),
+            "MODEL_RELOAD_TOKEN": self.reload_token,
+            "OPENBLAS_NUM_THREADS": "1",
+            "OMP_NUM_THREADS": "2",
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+            "NO_PROXY": "127.0.0.1,localhost",
+        }
+        return {**base, **settings, **self.extra}
+
+    def start(self, *, progress: Callable[[str], None] = lambda _: None) -> Self:
+        """Start everything and wait until it answers.
+
+        Raises:
+            StackError: something did not come up in time.
+        """
+        try:
+            self.start_api()
+            progress("starting the recommendation API and Airflow")
+            self.start_airflow()
+            self.wait_for("recommendation API", f"{self.api_url}/health/live")
+            progress("recommendation API is up, waiting for Airflow")
+            self.wait_for("airflow", f"{self.airflow_url}/api/v2/monitor/health", ready=_airflow_is_healthy)
+            httpx.get(f"{self.airflow_url}/execution/health", timeout=60, trust_env=False)  # its first call is slow
+            progress("Airflow is up")
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def start_api(self) -> None:
+        """Start the recommendation API."""
+        command = [sys.executable, "-m", "recommendation_api", "--host", "127.0.0.1", "--port", str(self.api_port)]
+        self._start("recommendation API", command, self.home / "logs" / "recommendation-api.log")
+
+    def start_airflow(self) -> None:
+        """Start ``airflow standalone``."""
+        airflow = self.home / "airflow"
+        airflow.mkdir(parents=True, exist_ok=True)
+        passwords = airflow / "passwords.json"
+        passwords.touch(mode=0o600)
+        passwords.write_text(json.dumps({USERNAME: self.password, "viewer": self.viewer_password}))
+        command = [str(Path(sys.executable).parent / "airflow"), "standalone"]
+        self._start("airflow", command, self.home / "logs" / "airflow.log")
+
+    def stop(self) -> None:
+        """End everything that was started, the newest first."""
+        for name in reversed(list(self.services)):
+            self.services.pop(name).stop()
+
+    def __enter__(self) -> Self:
+        """Start."""
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop."""
+        self.stop()
+
+    def airflow(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run the ``airflow`` command as a person would.
+
+        Raises:
+            StackError: it failed and ``check`` is set.
+        """
+        command = [str(Path(sys.executable).parent / "airflow"), *arguments]
+        done = subprocess.run(
+            command, env=self.environment, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=180
+        )
+        if check and done.returncode != 0:
+            raise StackError(
+                f"airflow {' '.join(arguments)} failed with {done.returncode}:\n{done.stdout}{done.stderr}"
+            )
+        return done
+
+    def rest(self, username: str | None = None, password: str | None = None) -> httpx.Client:
+        """Return a client of Airflow's REST API, logged in."""
+        login = {"username": username or self.username, "password": password or self.password}
+        answer = httpx.post(f"{self.airflow_url}/auth/token", json=login, timeout=60, trust_env=False)
+        answer.raise_for_status()
+        headers = {"Authorization": f"Bearer {answer.json()['access_token']}"}
+        return httpx.Client(base_url=f"{self.airflow_url}/api/v2", headers=headers, timeout=60, trust_env=False)
+
+    def wait_for(
+        self, name: str, url: str, *, ready: Callable[[httpx.Response], bool] = lambda answer: answer.is_success
+    ) -> None:
+        """Wait until ``url`` answers as it should.
+
+        Raises:
+            StackError: the service died, or time is up.
+        """
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            self.services[name].check()
+            with contextlib.suppress(httpx.HTTPError):
+                if ready(httpx.get(url, timeout=10, trust_env=False)):
+                    return
+            time.sleep(0.3)
+        raise StackError(f"{name} did not answer at {url} in {START_SECONDS:g} s:\n{self.services[name].tail()}")
+
+    def _start(self, name: str, command: list[str], log: Path) -> None:
+        service = Service(name, command, log, self.environment)
+        self.services[name] = service
+        service.start()
+
+    def _secrets(self) -> tuple[str, str, str, str]:
+        """Return the folder's passwords and tokens, made the first time and readable by their owner alone."""
+        file = self.home / "secrets.json"
+        names = ("admin", "viewer", "jwt", "reload")
+        if not file.exists():
+            self.home.mkdir(parents=True, exist_ok=True)
+            made = {"admin": secrets.token_urlsafe(9), "viewer": secrets.token_urlsafe(9)}
+            made |= {"jwt": secrets.token_urlsafe(64), "reload": secrets.token_urlsafe(32)}
+            file.touch(mode=0o600)
+            file.write_text(json.dumps(made))
+        known = json.loads(file.read_text())
+        admin, viewer, jwt, reload_token = (str(known[name]) for name in names)
+        return admin, viewer, jwt, reload_token
+
+
+def _airflow_is_healthy(answer: httpx.Response) -> bool:
+    if not answer.is_success:
+        return False
+    parts: dict[str, Any] = answer.json()
+    needed = ("metadatabase", "scheduler", "triggerer", "dag_processor")
+    return all((parts.get(part) or {}).get("status") == "healthy" for part in needed)
+
+
+def _group_lives(process: subprocess.Popen[bytes]) -> bool:
+    process.poll()
+    try:
+        os.killpg(process.pid, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return any(_group_members(process.pid))
+
+
+def _group_members(group: int) -> Iterator[int]:
+    """Return the processes of a group that are not zombies (Linux; elsewhere the group itself)."""
+    proc = Path("/proc")
+    if not proc.exists():
+        yield group
+        return
+    for entry in proc.iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError, IndexError, ValueError):
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                if int(fields[2]) == group and fields[0] != "Z":
+                    yield int(entry.name)
