@@ -143,7 +143,7 @@ def test_a_file_that_can_not_be_read_is_an_error_of_configuration(tmp_path: Path
 def test_a_limit_is_a_number(number: str) -> None:
     """A limit of NaN would hold for nobody or, written the wrong way round, for everybody."""
     text = DEFAULT.read_text(encoding="utf-8").replace("minimum_score: 90", f"minimum_score: {number}")
-    with pytest.raises(ConfigurationError, match="'data-quality' minimum_score: .*finite"):
+    with pytest.raises(ConfigurationError, match=r"'data-quality' minimum_score: .*finite"):
         parse_policy(text, source="x")
 
 

@@ -1,0 +1,256 @@
+"""The check ``non_inferiority``."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model_release.checks import non_inferiority
+from model_release.evidence import Evaluation, Evidence, Missing, PerUser, RegistryFacts
+from model_release.policy import NonInferiorityPolicy
+from model_release.statistics import Floats
+from model_release.verdict import CheckResult, Verdict
+from tests.gate_evidence import check, evidence, per_user, policy, values
+
+GOOD = evidence()
+
+
+def rule(**changes: Any) -> NonInferiorityPolicy:
+    """Return the policy of a comparison."""
+    wanted = {key: value for key, value in check("non_inferiority", **changes).items() if value is not None}
+    found = policy(wanted).checks[0]
+    assert isinstance(found, NonInferiorityPolicy)
+    return found
+
+
+def judged(found: Evidence, **changes: Any) -> list[CheckResult]:
+    """Return the results of a comparison."""
+    return list(non_inferiority.check(rule(**changes), found, on_no_baseline="fail"))
+
+
+def compared(candidate: Floats, current: Floats, **changes: Any) -> CheckResult:
+    """Return the result of a comparison of these values."""
+    (result,) = judged(replace(GOOD, per_user=per_user(candidate, current)), **changes)
+    return result
+
+
+def changed(found: PerUser, **changes: Any) -> Evidence:
+    """Return evidence with other per-user values."""
+    return replace(GOOD, per_user=replace(found, **changes))
+
+
+@pytest.mark.parametrize("method", ["t", "bootstrap"])
+@pytest.mark.parametrize(("better_by", "verdict"), [(0.05, Verdict.PASS), (0.0, Verdict.PASS), (-0.1, Verdict.FAIL)])
+def test_clear_cases(method: str, better_by: float, verdict: Verdict) -> None:
+    """Better and equal pass, much worse fails, by either method."""
+    candidate, current = values(better_by=better_by)
+    assert compared(candidate, current, method=method).verdict is verdict
+
+
+def test_the_three_verdicts_are_where_the_interval_is() -> None:
+    """PASS iff the lower bound is above -margin, FAIL iff the upper is below, else INCONCLUSIVE."""
+    candidate, current = values()
+    base = compared(candidate, current)
+    assert base.interval is not None
+    low, high = base.interval
+    assert low is not None
+    assert high is not None
+    for shift, verdict in (
+        (-0.02 - low + 1e-9, Verdict.PASS),
+        (-0.02 - low - 1e-9, Verdict.INCONCLUSIVE),
+        (-0.02 - high + 1e-9, Verdict.INCONCLUSIVE),
+        (-0.02 - high - 1e-9, Verdict.FAIL),
+    ):
+        assert compared(candidate + shift, current).verdict is verdict
+
+
+def test_inconclusive_says_how_many_users_would_do() -> None:
+    """The detectable effect is larger than the margin, and the number of users needed larger than those there."""
+    candidate, current = values(better_by=-0.01, users=120)
+    result = compared(candidate, current, margin=0.005)
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert result.details["minimum_detectable_effect"] > 0.005
+    assert result.details["users_needed"] > 120
+    assert str(result.details["users_needed"]) in result.reason
+    assert result.settled
+
+
+def test_a_run_compared_with_itself_passes() -> None:
+    """No difference at all has an interval of no width, above any margin."""
+    candidate, _ = values()
+    result = compared(candidate, candidate)
+    assert (result.verdict, result.value, result.interval) == (Verdict.PASS, 0.0, (0.0, 0.0))
+
+
+def test_a_relative_margin_is_one_of_the_current_mean() -> None:
+    """Limit, value and interval are in units of the metric."""
+    candidate, current = values()
+    result = compared(candidate, current, margin=None, relative_margin=0.1)
+    assert result.limit == pytest.approx(-0.1 * current.mean())
+    assert result.value == pytest.approx(candidate.mean() - current.mean())
+    assert result.details["relative_margin"] == 0.1
+    assert (result.details["candidate_mean"], result.details["current_mean"]) == pytest.approx(
+        (candidate.mean(), current.mean())
+    )
+
+
+def test_a_margin_relative_to_nothing_is_an_error() -> None:
+    """A current run that never hits has no scale."""
+    candidate, _ = values()
+    result = compared(candidate, np.zeros_like(candidate), margin=None, relative_margin=0.1)
+    assert result.verdict is Verdict.ERROR
+    assert "absolute" in result.reason
+
+
+@pytest.mark.parametrize("margin", [{"margin": 0.004}, {"margin": None, "relative_margin": 0.1}])
+def test_candidates_at_the_margin_pass_as_rarely_as_promised(margin: dict[str, Any]) -> None:
+    """Runs that are truly worse by exactly the margin: the share that passes is at most alpha, within its error.
+
+    The true mean of the current metric is known, so that a relative margin is met exactly; its estimate varies.
+    """
+    rng = np.random.default_rng(20260105)
+    trials, n, mean = 1500, 300, 0.04
+    passed = 0
+    for _ in range(trials):
+        current = rng.exponential(mean, n)
+        candidate = current + rng.normal(-0.004, 0.05, n)  # 10 % of the mean
+        passed += compared(candidate, current, method="t", **margin).verdict is Verdict.PASS
+    error = math.sqrt(0.05 * 0.95 / trials)
+    assert passed / trials <= 0.05 + 3.5 * error
+    assert passed / trials >= 0.05 - 3.5 * error
+
+
+def test_fewer_users_than_the_minimum_say_nothing() -> None:
+    """Neither a good nor a terrible difference counts."""
+    for better_by in (0.2, -0.2):
+        candidate, current = values(better_by=better_by, users=99)
+        result = compared(candidate, current)
+        assert result.verdict is Verdict.INCONCLUSIVE
+        assert (result.samples, result.minimum_samples) == (99, 100)
+        assert "1 more" in result.reason
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("side", ["candidate", "current"])
+def test_one_value_that_is_no_number_spoils_the_comparison(number: float, side: str) -> None:
+    """A user without a value for both runs: not the same users.  ERROR, however good the rest is."""
+    candidate, current = values(better_by=0.2)
+    (candidate if side == "candidate" else current)[17] = number
+    result = compared(candidate, current)
+    assert result.verdict is Verdict.ERROR
+    assert "1 of 600 users" in result.reason
+
+
+def test_a_user_counts_once() -> None:
+    """A user that stands there twice would make the interval too narrow."""
+    found = per_user(*values())
+    users = found.users.copy()
+    users[1] = users[0]
+    (result,) = judged(changed(found, users=users))
+    assert result.verdict is Verdict.ERROR
+    assert "repeat" in result.reason
+
+
+def test_one_result_per_slice_and_the_worst_counts() -> None:
+    """A loss for the few is not hidden by a gain for the many."""
+    candidate, current = values(better_by=0.05)
+    candidate[0::3] -= 0.2  # users of low activity
+    slices = [{}, {"users": "low"}, {"users": "high"}, {"items": "new"}]
+    found = judged(replace(GOOD, per_user=per_user(candidate, current)), slices=slices)
+    by_subject = {result.subject: result for result in found}
+    assert by_subject["ndcg_at_10 (low users)"].verdict is Verdict.FAIL
+    assert by_subject["ndcg_at_10 (high users)"].verdict is Verdict.PASS
+    assert by_subject["ndcg_at_10 (low users)"].samples == 200
+    assert by_subject["ndcg_at_10 (new items)"].samples == 300
+    assert by_subject["ndcg_at_10"].samples == 600
+
+
+@pytest.mark.parametrize("part", [{"users": "lows"}, {"items": "old"}, {"users": "low", "items": "old"}])
+def test_a_slice_that_does_not_exist_is_an_error(part: dict[str, str]) -> None:
+    """A misspelt slice checks nobody, which is not a pass; the message lists the real ones."""
+    (result,) = judged(GOOD, slices=[part])
+    assert result.verdict is Verdict.ERROR
+    assert "there are: " in result.reason
+
+
+def test_a_metric_that_was_not_measured_for_both_is_an_error() -> None:
+    """For neither, or for one of the runs."""
+    (result,) = judged(GOOD, metric="ndcg_at_100")
+    assert result.verdict is Verdict.ERROR
+    assert "ndcg_at_10" in result.reason
+    (result,) = judged(changed(per_user(*values()), current={}))
+    assert result.verdict is Verdict.ERROR
+
+
+@pytest.mark.parametrize(("says", "verdict"), [("pass", Verdict.PASS), ("fail", Verdict.FAIL)])
+def test_without_a_current_run_the_policy_decides(says: Any, verdict: Verdict) -> None:
+    """The result is stamped ``no_baseline`` either way."""
+    (result,) = non_inferiority.check(rule(), evidence(baseline=False), on_no_baseline=says)
+    assert result.verdict is verdict
+    assert "no_baseline" in result.reason
+    assert result.details["no_baseline"] is True
+
+
+def with_evaluation(**changes: Any) -> Evidence:
+    """Return evidence whose summary says something else."""
+    assert isinstance(GOOD.evaluation, Evaluation)
+    return replace(GOOD, evaluation=GOOD.evaluation.model_copy(update=changes))
+
+
+def with_registry(**changes: Any) -> Evidence:
+    """Return evidence whose registry says something else."""
+    assert isinstance(GOOD.registry, RegistryFacts)
+    return replace(GOOD, registry=replace(GOOD.registry, **changes))
+
+
+LEAK = "current run trained on data inside the test window"
+
+
+@pytest.mark.parametrize(
+    ("found", "reason", "settled"),
+    [
+        (replace(GOOD, registry=Missing("damaged")), "damaged", False),
+        (replace(GOOD, evaluation=Missing("no file")), "no file", False),
+        (replace(GOOD, per_user=Missing("no values")), "no values", False),
+        (with_registry(current_run_id="run-other"), "but current is now 'run-other'", True),
+        (with_registry(current_manifest_sha256="c" * 64), "not those that were registered", True),
+        (with_evaluation(comparable=False, against_reason=LEAK), LEAK, True),
+        (with_evaluation(comparable=False, against=None, against_reason="no current run"), "no current run", True),
+    ],
+)
+def test_what_is_no_comparison_with_the_current_run_is_an_error(found: Evidence, reason: str, settled: bool) -> None:
+    """Unreadable, of another run, of other files, or not comparable: never a number, never a pass."""
+    (result,) = judged(found)
+    assert result.verdict is Verdict.ERROR
+    assert reason in result.reason
+    assert result.settled is settled
+
+
+@given(seed=st.integers(0, 50), loss=st.floats(0, 0.3), more=st.floats(0, 0.3))
+@settings(max_examples=100, deadline=None)
+def test_a_worse_candidate_never_gets_a_better_verdict(seed: int, loss: float, more: float) -> None:
+    """For any values: taking the same amount from every user never improves the verdict."""
+    candidate, current = values(seed, users=120)
+    for method in ("t", "bootstrap"):
+        first = compared(candidate - loss, current, method=method, margin=0.02).verdict
+        second = compared(candidate - loss - more, current, method=method, margin=0.02).verdict
+        assert [Verdict.PASS, Verdict.INCONCLUSIVE, Verdict.FAIL].index(second) >= [
+            Verdict.PASS,
+            Verdict.INCONCLUSIVE,
+            Verdict.FAIL,
+        ].index(first)
+
+
+def test_the_order_of_users_does_not_matter_to_t() -> None:
+    """A shuffled file gives the same decision up to rounding."""
+    candidate, current = values()
+    order = np.random.default_rng(1).permutation(len(candidate))
+    first = compared(candidate, current, method="t")
+    second = compared(candidate[order], current[order], method="t")
+    assert first.interval == pytest.approx(second.interval)
