@@ -1,0 +1,101 @@
+"""The data-quality file, read strictly."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model_release.adapters.exposition import parse_data_quality
+from model_release.errors import InvalidInputError
+from tests.gate_evidence import NOW, exposition
+
+WHOLE = exposition()
+
+
+def test_a_whole_file_is_read() -> None:
+    """Scores, ages and the time of the run, per table."""
+    found = parse_data_quality(WHOLE)
+    assert found.scores == {"interactions": 99.0, "items": 95.0}
+    assert found.data_age_seconds == {"interactions": 3600.0, "items": 3600.0}
+    assert found.measured_at == NOW.timestamp()
+
+
+def test_other_series_are_let_be() -> None:
+    """The pipeline may report more than the gate needs."""
+    lines = WHOLE.splitlines()
+    lines.insert(2, 'data_quality_anomalies_total{table="items",kind="nulls"} 0')
+    assert parse_data_quality("\n".join(lines) + "\n") == parse_data_quality(WHOLE)
+
+
+@given(st.integers(0, len(WHOLE) - 1))
+@settings(max_examples=300)
+def test_a_file_cut_anywhere_is_noticed(cut: int) -> None:
+    """Whatever byte it ends at, half a file is never taken for a whole one."""
+    with pytest.raises(InvalidInputError):
+        parse_data_quality(WHOLE[:cut])
+
+
+@given(st.sampled_from([line for line in WHOLE.splitlines() if not line.startswith("#")]))
+def test_no_line_can_be_lost_or_doubled(line: str) -> None:
+    """Any series missing, or standing there twice, is an error."""
+    lines = WHOLE.splitlines()
+    for other in (
+        [each for each in lines if each != line],
+        [copy for each in lines for copy in ([each, each] if each == line else [each])],
+    ):
+        with pytest.raises(InvalidInputError):
+            parse_data_quality("\n".join(other) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('score{table="items"} 95.0', 'score{table="items"} good'),
+        ('score{table="items"} 95.0', 'score{table="items"}'),
+        ('score{table="items"} 95.0', 'score{table="items} 95.0'),
+        ('score{table="items"} 95.0', 'score{table=""} 95.0'),
+        ('score{table="items"} 95.0', 'score{table="items",shop="1"} 95.0'),
+        ('score{table="items"} 95.0', "score 95.0"),
+        ('score{table="items"} 95.0', 'score{table="items"} 95.0 1767600000000'),
+        ('score{table="items"} 95.0', 'score{table="stores"} 95.0'),
+        ("data_quality_tables 2", "data_quality_tables 3"),
+        ("data_quality_tables 2", "data_quality_tables 0"),
+        ("data_quality_tables 2", "data_quality_tables NaN"),
+        ("data_quality_tables 2", "data_quality_tables -2"),
+        (f"seconds {NOW.timestamp()}", "seconds NaN"),
+        (f"seconds {NOW.timestamp()}", "seconds +Inf"),
+        (f"seconds {NOW.timestamp()}", "seconds 0"),
+        (f"seconds {NOW.timestamp()}", "seconds -1"),
+        ("last_run_timestamp_seconds ", 'last_run_timestamp_seconds{table="items"} '),
+    ],
+)
+def test_a_poisoned_file_is_refused(old: str, new: str) -> None:
+    """Values that are no numbers, broken or surprising labels, own timestamps, wrong counts, impossible times."""
+    assert old in WHOLE
+    with pytest.raises(InvalidInputError):
+        parse_data_quality(WHOLE.replace(old, new))
+
+
+@pytest.mark.parametrize("number", ["NaN", "+Inf", "-Inf"])
+def test_a_score_that_is_no_number_is_left_to_the_check(number: str) -> None:
+    """The other tables can still be judged."""
+    found = parse_data_quality(WHOLE.replace(" 95.0", f" {number}"))
+    assert not math.isfinite(found.scores["items"])
+    assert found.scores["interactions"] == 99.0
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_a_measurement_or_an_error_of_input(text: str) -> None:
+    """Nothing else is ever raised."""
+    for candidate in (text, text + "\ndata_quality_tables 1\n", f'data_quality_score{{table="{text}"}} 1\n'):
+        with pytest.raises(InvalidInputError):
+            parse_data_quality(candidate)
+
+
+def test_names_of_tables_may_be_anything() -> None:
+    """Escaped quotes, backslashes and other scripts come through."""
+    text = exposition({'a\\"b': 90.0, "交易": 95.0})
+    assert set(parse_data_quality(text).scores) == {'a"b', "交易"}
