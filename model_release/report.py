@@ -31,9 +31,8 @@ def table(decision: Decision) -> RenderableType:
         f"   run {decision.run_id}   against {_against(decision)}   generation {_or_nothing(decision.generation)}",
     )
     rows = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for title in ("verdict", "check", "about", "found", "wanted", "samples", "why"):
-        right = title in {"found", "wanted", "samples"}
-        rows.add_column(title, justify="right" if right else "left", overflow="fold", no_wrap=title == "verdict")
+    for title in ("verdict", "check", "about", "found", "wanted", "users"):
+        rows.add_column(title, justify="right" if title in {"found", "wanted", "users"} else "left", overflow="fold")
     for result in decision.results:
         rows.add_row(
             Text(_word(result), _COLOURS[result.verdict]),
@@ -42,14 +41,23 @@ def table(decision: Decision) -> RenderableType:
             Text(found(result)),
             Text(wanted(result)),
             Text(_samples(result)),
-            Text(result.reason),
         )
     foot = Text(
         f"policy {decision.policy_name} {decision.policy_sha256[:12]}   code {decision.code_version}   "
         f"decided {decision.decided_at:%Y-%m-%d %H:%M:%S %Z}   release {decision.release_id or _NOTHING}",
         "dim",
     )
-    return Group(head, rows, foot)
+    return Group(head, rows, *_reasons(decision), foot)
+
+
+def _reasons(decision: Decision) -> list[Text]:
+    """Return why each result is what it is, where the numbers of the table do not say it: the worst first."""
+    spoken = [result for result in decision.results if result.verdict is not Verdict.PASS or result.value is None]
+    spoken.sort(key=lambda result: (-result.blocking.badness, -result.verdict.badness))
+    return [
+        Text.assemble((f"{_word(result)} ", _COLOURS[result.verdict]), f"{_named(result)}: {result.reason}")
+        for result in spoken
+    ]
 
 
 def plain(decision: Decision, *, width: int = 160) -> str:
@@ -104,9 +112,12 @@ def _word(result: CheckResult) -> str:
     return f"{result.verdict.upper()} (dry run)" if result.dry_run else result.verdict.upper()
 
 
+def _named(result: CheckResult) -> str:
+    return f"{result.check} {result.subject}" if result.subject else result.check
+
+
 def _line(result: CheckResult) -> str:
-    subject = f" {result.subject}" if result.subject else ""
-    return f"{result.check}{subject}: {result.reason}{' (dry run)' if result.dry_run else ''}"
+    return f"{_named(result)}: {result.reason}{' (dry run)' if result.dry_run else ''}"
 
 
 def _samples(result: CheckResult) -> str:

@@ -168,14 +168,20 @@ def _reason(
     needed: int | None,
 ) -> str:
     means = f"{candidate:.4f} against {current:.4f}"
-    sure = f"with {policy.confidence:.4g} confidence"
+    sure = f"with {100 * policy.confidence:.5g} % confidence"
     match verdict:
         case Verdict.PASS:
-            return f"{means}: {sure} the difference is above {interval.lower:+.4f}, allowed down to {-margin:+.4f}"
+            return f"{means}: {sure} the difference is above {interval.lower:+.4f}, allowed is {-margin:+.4f}"
         case Verdict.FAIL:
-            return f"{means}: {sure} the difference is below {interval.upper:+.4f}, allowed down to {-margin:+.4f}"
+            return f"{means}: {sure} the difference is below {interval.upper:+.4f}, allowed is {-margin:+.4f}"
         case _:
+            enough = needed is not None and needed <= interval.n
+            users = (
+                f"{interval.n} users would show an equal run to be one, so it is likely worse by about the margin"
+                if enough
+                else f"{interval.n} users tell differences of {effect:.4f}, the margin needs {needed} users"
+            )
             return (
-                f"{means}: the difference lies between {interval.lower:+.4f} and {interval.upper:+.4f}, which straddles "
-                f"{-margin:+.4f}; {interval.n} users detect {effect:.4f}, the margin needs {needed}"
+                f"{means}: the difference is between {interval.lower:+.4f} and {interval.upper:+.4f} (each bound {sure}), "
+                f"allowed is {-margin:+.4f}; {users}"
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,11 +34,14 @@ def test_the_table_has_every_result_with_its_numbers(decision: Decision) -> None
     for part in (decision.run_id, decision.policy_sha256[:12], "generation 4", "release release-1"):
         assert part in text
     for result in decision.results:
-        (line,) = [line for line in text.splitlines() if result.reason in line and f" {result.check} " in line]
+        name = f" {result.check} " + (f"+{result.subject} +" if result.subject else "+–")
+        (line,) = [line for line in text.splitlines() if re.search(name.replace("(", r"\(").replace(")", r"\)"), line)]
         assert result.verdict.upper() in line
         assert found(result) in line
         assert wanted(result) in line
         assert "dry run" in line or not result.dry_run
+        if result.verdict is not Verdict.PASS or result.value is None:
+            assert f"{result.reason}\n" in text
 
 
 @pytest.mark.parametrize("width", [80, 120, 200])
