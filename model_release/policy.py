@@ -48,9 +48,10 @@ class DataQualityPolicy(CheckPolicy):
 
 
 class FreshnessPolicy(CheckPolicy):
-    """The data, its last check and the evaluation are not too old."""
+    """The data, its last check and the evaluation are not too old; ``tables`` must have an age."""
 
     kind: Literal["freshness"]
+    tables: tuple[str, ...] = ()
     maximum_data_age_hours: Hours | None = None
     maximum_check_age_hours: Hours | None = None
     maximum_evaluation_age_hours: Hours | None = None
@@ -62,6 +63,8 @@ class FreshnessPolicy(CheckPolicy):
             raise ValueError(
                 "give at least one of maximum_data_age_hours, maximum_check_age_hours, maximum_evaluation_age_hours"
             )
+        if (self.maximum_data_age_hours is None) != (not self.tables):
+            raise ValueError("tables and maximum_data_age_hours belong together: give both or neither")
         return self
 
 

@@ -38,6 +38,7 @@ def check(kind: str, **changes: Any) -> dict[str, Any]:
     usual: dict[str, dict[str, Any]] = {
         "data_quality": {"minimum_score": 90, "tables": ["interactions"]},
         "freshness": {
+            "tables": ["interactions"],
             "maximum_data_age_hours": 48,
             "maximum_check_age_hours": 24,
             "maximum_evaluation_age_hours": 24,

@@ -31,11 +31,10 @@ def parse_data_quality(text: str) -> DataQuality:
     samples = _samples(text)
     scores = _by_table(samples, SCORE)
     ages = _by_table(samples, AGE)
-    for name, found in ((SCORE, scores), (AGE, ages)):
-        if len(found) != tables:
-            raise InvalidInputError(f"{len(found)} series of {name}, but {tables} tables: the file is incomplete")
-    if set(scores) != set(ages):
-        raise InvalidInputError(f"{SCORE} and {AGE} are about different tables: {sorted(set(scores) ^ set(ages))}")
+    if len(scores) != tables:
+        raise InvalidInputError(f"{len(scores)} series of {SCORE}, but {tables} tables: the file is incomplete")
+    if not set(ages) <= set(scores):  # a table without times has a score and no age
+        raise InvalidInputError(f"{AGE} is there, but no {SCORE}, for {sorted(set(ages) - set(scores))}")
     runs = [sample for sample in samples if sample.name == LAST_RUN]
     if len(runs) != 1 or runs[0].labels:
         raise InvalidInputError(f"{len(runs)} series of {LAST_RUN}, expected one without labels")

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator
 
 from model_release.checks.results import result, unmeasured
-from model_release.evidence import Evidence, Missing
+from model_release.evidence import DataQuality, Evidence, Missing
 from model_release.policy import FreshnessPolicy
 from model_release.verdict import CheckResult, Verdict
 
@@ -30,10 +30,7 @@ def _results(policy: FreshnessPolicy, evidence: Evidence, now: dt.datetime) -> I
         if isinstance(quality, Missing):
             yield unmeasured(policy, quality, subject="data")
         else:
-            # the parser of the file sees to it that there is at least one table
-            for table, seconds in sorted(quality.data_age_seconds.items()):
-                limit = policy.maximum_data_age_hours
-                yield _age(policy, f"data of {table}", seconds, limit, Verdict.FAIL, skew=0.0)
+            yield from _tables(policy, quality, policy.maximum_data_age_hours)
     if policy.maximum_check_age_hours is not None:
         if isinstance(quality, Missing):
             yield unmeasured(policy, quality, subject="data quality run")
@@ -46,6 +43,18 @@ def _results(policy: FreshnessPolicy, evidence: Evidence, now: dt.datetime) -> I
         else:
             seconds = (now - evaluation.evaluated_at).total_seconds()
             yield _age(policy, "evaluation", seconds, policy.maximum_evaluation_age_hours, Verdict.ERROR)
+
+
+def _tables(policy: FreshnessPolicy, quality: DataQuality, limit_hours: float) -> Iterator[CheckResult]:
+    """Judge every table that has an age, and those that should have one."""
+    for table in sorted({*quality.data_age_seconds, *policy.tables}):
+        seconds = quality.data_age_seconds.get(table)
+        if seconds is None:
+            yield result(
+                policy, Verdict.ERROR, "no age, although the policy names the table", subject=f"data of {table}"
+            )
+        else:
+            yield _age(policy, f"data of {table}", seconds, limit_hours, Verdict.FAIL, skew=0.0)
 
 
 def _age(

@@ -82,6 +82,15 @@ def test_what_is_not_there_is_not_fresh() -> None:
     assert [result.reason for result in found.values()] == ["a", "a", "b"]
 
 
+def test_a_table_that_the_policy_names_must_have_an_age() -> None:
+    """A table of things has no age and needs none; the one that should have it can't lose it unnoticed."""
+    assert isinstance(GOOD.data_quality, DataQuality)
+    quality = replace(GOOD.data_quality, data_age_seconds={"items": 0.0})
+    found = judged(replace(GOOD, data_quality=quality))
+    assert found["data of interactions"].verdict is Verdict.ERROR
+    assert found["data of items"].verdict is Verdict.PASS
+
+
 def test_only_what_is_asked_for_is_looked_at() -> None:
     """One limit, one kind of result; every table has its own."""
     found = judged(GOOD, maximum_check_age_hours=None, maximum_evaluation_age_hours=None)

@@ -235,6 +235,7 @@ POISONS = [
     Poison("a low score", quality_says(exposition({"interactions": 20.0})), "score 20", Verdict.FAIL),
     Poison("old data", quality_says(exposition({"interactions": 99.0}, {"interactions": 1e6})), "old", Verdict.FAIL),
     Poison("data from the future", quality_says(exposition({"interactions": 99.0}, {"interactions": -9.0})), "future"),
+    Poison("no age", quality_says(exposition({"interactions": 99.0}, {})), "no age"),
     Poison("an age of NaN", quality_says(exposition({"interactions": 99.0}, {"interactions": float("nan")})), "number"),
     Poison("a stale data-quality run", quality_says(exposition(at=AS_OF)), "old"),
     Poison("a data-quality run of tomorrow", quality_says(exposition(at=NOW.replace(day=14))), "future"),

@@ -79,9 +79,13 @@ def test_the_hash_is_of_what_the_policy_says() -> None:
         ("data_quality", {"minimum_score": 0}, ["minimum_score"]),
         ("data_quality", {"tables": []}, ["tables"]),
         ("freshness", {"maximum_data_age_hours": -1}, ["maximum_data_age_hours"]),
+        ("freshness", {"tables": None}, ["tables", "maximum_data_age_hours"]),
+        ("freshness", {"maximum_data_age_hours": None}, ["tables", "maximum_data_age_hours"]),
         (
             "freshness",
-            dict.fromkeys(("maximum_data_age_hours", "maximum_check_age_hours", "maximum_evaluation_age_hours")),
+            dict.fromkeys(
+                ("tables", "maximum_data_age_hours", "maximum_check_age_hours", "maximum_evaluation_age_hours")
+            ),
             ["maximum_data_age_hours", "maximum_check_age_hours", "maximum_evaluation_age_hours"],
         ),
     ],
