@@ -19,7 +19,8 @@ ModelReleaseError
 ├── ReplicaError
 │   ├── ReplicaUnreachableError an outage: retry
 │   └── ReplicaRefusedError     a decision of the replica: do not retry
-└── NotConvergedError           the replicas did not agree in time
+├── NotConvergedError           the replicas did not agree in time
+└── MessageNotSentError         nobody was told: the robot did not take a message
 """
 
 from __future__ import annotations
@@ -134,3 +135,17 @@ class ReplicaRefusedError(ReplicaError):
 
 class NotConvergedError(ModelReleaseError):
     """Not every worker of every replica reports the desired state in time."""
+
+
+class MessageNotSentError(ModelReleaseError):
+    """A message was not taken, or it is not known whether it was.
+
+    Attributes:
+        code: WeCom's ``errcode``; None if there was no answer to read one from.
+        permanent: whether sending the same message again would fail again.
+    """
+
+    def __init__(self, message: str, *, code: int | None, permanent: bool) -> None:
+        super().__init__(message)
+        self.code = code
+        self.permanent = permanent
