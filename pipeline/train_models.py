@@ -1,0 +1,250 @@
+"""Train a run: ``python -m pipeline.train_models [--as-of DATE] [--algorithm NAME]``.
+
+Learns from what lies before ``as_of`` and publishes ``models/<run_id>/``.  The same data, parameters, seed and code
+give the same run id: a retried job finds the run that it has published already.
+
+Exit status: 0 published (or there already), 1 failed, 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from model_release import __version__, golden
+from model_release.adapters.ranked_lists import open_model, write
+from model_release.adapters.run_store import RunStore
+from model_release.artifact import GOLDEN_NAME, Algorithm, DataSnapshot, FileEntry, Manifest, ServingFormat
+from model_release.errors import InvalidInputError, ModelReleaseError, RunExistsError
+from model_release.identifiers import new_run_id
+from model_release.paths import ReleasePaths
+from pipeline.config import ALGORITHMS, PipelineConfig, load_config
+from pipeline.progress import log_to_terminal, step
+from pipeline.window import Window, parse_as_of
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from pipeline.algorithms.protocol import TrainingData
+
+_GOLDEN_USERS = 20
+_GOLDEN_ITEMS = 10
+_GOLDEN_K = 20
+_POPULAR_WINDOW_DAYS = 28.0
+_UNKNOWN_USER = "nobody-knows-this-user"
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """What training made, as JSON-able values.
+
+    Attributes:
+        run_id: the run, in ``models/``.
+        algorithm: its algorithm; with ``auto`` the one that was chosen.
+        as_of: training cutoff, ISO 8601.
+        rows: interactions it learned from.
+        users: users it has lists for.
+        items: size of its catalogue.
+        validation: ``training.metric`` of each algorithm that ``auto`` tried.
+        new: False if the run was there already.
+    """
+
+    run_id: str
+    algorithm: str
+    as_of: str
+    rows: int
+    users: int
+    items: int
+    validation: dict[str, float]
+    new: bool
+
+
+def train(
+    config: PipelineConfig,
+    paths: ReleasePaths,
+    as_of: dt.datetime | None = None,
+    algorithm: str | None = None,
+) -> TrainedRun:
+    """Train one run and publish it.
+
+    Args:
+        config: the pipeline's configuration.
+        paths: where runs are kept.
+        as_of: training cutoff; None: see ``pipeline.ingest.resolve_window``.
+        algorithm: a name, or ``auto``; None: as configured.
+
+    Raises:
+        InvalidInputError: the data or parameters can't be used.
+    """
+    from pipeline import ingest
+    from pipeline.algorithms.catalogue import make, parameters_of
+    from pipeline.validation import choose
+
+    window = ingest.resolve_window(config, as_of)
+    rows = ingest.load_interactions(config, before=window.start)
+    name, validation = algorithm or config.training.algorithm, dict[str, float]()
+    if name == "auto":
+        name, validation = choose(config, rows, window)
+    model = make(name, config.training.algorithms.get(name, {}))  # type: ignore[call-overload]
+    with step("describe the data"):
+        data = ingest.snapshot(config, rows)
+    described = Algorithm(name=name, parameters=parameters_of(model), seed=config.training.seed)
+    run_id = new_run_id(name, window.as_of, _content(config, window, described, data))
+    store = RunStore(paths)
+    new = run_id not in store.run_ids()
+    if new:
+        plan = _Plan(run_id, window, described, data, validation)
+        new = _publish(config, store, plan, rows, model)
+    return TrainedRun(
+        run_id=run_id,
+        algorithm=name,
+        as_of=window.as_of.isoformat(),
+        rows=data.rows,
+        users=data.users,
+        items=data.items,
+        validation=validation,
+        new=new,
+    )
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Everything about a run that is known before it is trained."""
+
+    run_id: str
+    window: Window
+    algorithm: Algorithm
+    snapshot: DataSnapshot
+    validation: dict[str, float]
+
+    def manifest(self, files: tuple[FileEntry, ...]) -> Manifest:
+        """Return the manifest with ``files``."""
+        return Manifest(
+            run_id=self.run_id,
+            created_at=dt.datetime.now(dt.UTC),
+            git_commit=_git_commit(),
+            as_of=self.window.as_of,
+            algorithm=self.algorithm,
+            data=self.snapshot,
+            metrics={f"validation_{name}": value for name, value in self.validation.items()},
+            serving=ServingFormat(format="ranked_lists"),
+            files=files,
+        )
+
+
+def _publish(config: PipelineConfig, store: RunStore, plan: _Plan, rows: pl.DataFrame, model: Any) -> bool:
+    """Train, write and publish; return False if somebody else published the same run meanwhile."""
+    from pipeline.algorithms.protocol import TrainingData
+
+    with step("code users and items"):
+        data = TrainingData.of(rows, cutoff=plan.window.start)
+    with step(f"train {plan.algorithm.name}"):
+        fitted = model.fit(data, seed=plan.algorithm.seed)
+    with store.staging(plan.run_id) as folder:
+        _write_lists(config, folder, data, fitted)
+        _write_golden(folder, plan.manifest(store.entries(folder)), data)
+        try:
+            with step(f"publish run {plan.run_id}"):
+                store.publish(plan.manifest(store.entries(folder)))
+        except RunExistsError:
+            return False
+    return True
+
+
+def _write_lists(config: PipelineConfig, folder: Path, data: TrainingData, fitted: Any) -> None:
+    from pipeline import ingest
+    from pipeline.ranking import popular_items, rank_users, similar_items
+
+    training = config.training
+    with step("rank items for every user") as doing:
+        lists = rank_users(fitted, data, depth=training.user_list_length, repeat_purchases=config.repeat_purchases)
+        doing.rows = len(lists)
+    with step("find similar items") as doing:
+        similar = similar_items(data, depth=training.similar_list_length)
+        doing.rows = len(similar)
+    items = ingest.load_items(config)
+    names = dict(zip(items["item_id"].to_list(), items["name"].to_list(), strict=True))
+    write(
+        folder,
+        user_ids=data.user_ids,
+        item_ids=data.item_ids,
+        user_lists=lists,
+        similar_lists=similar,
+        popular=popular_items(data, window_days=_POPULAR_WINDOW_DAYS, depth=training.user_list_length),
+        item_names=[names.get(item_id) for item_id in data.item_ids],
+    )
+
+
+def _write_golden(folder: Path, manifest: Manifest, data: TrainingData) -> None:
+    """Record what the files just written answer: for users and items spread over all, and for an unknown user."""
+    model = open_model(folder, manifest)
+    users = [("recommend", name, _GOLDEN_K) for name in _spread(data.user_ids, _GOLDEN_USERS)]
+    items = [("similar", name, _GOLDEN_K) for name in _spread(data.item_ids, _GOLDEN_ITEMS)]
+    unknown = _UNKNOWN_USER
+    while unknown in set(data.user_ids):
+        unknown += "-"
+    requests = golden.record(model, [*users, *items, ("recommend", unknown, _GOLDEN_K)])
+    lines = "".join(request.model_dump_json() + "\n" for request in requests)
+    (folder / GOLDEN_NAME).write_text(lines, encoding="utf-8")
+
+
+def _spread(names: Sequence[str], count: int) -> list[str]:
+    return [names[len(names) * number // count] for number in range(count)] if len(names) > count else list(names)
+
+
+def _content(config: PipelineConfig, window: Window, algorithm: Algorithm, data: DataSnapshot) -> str:
+    """Return everything that determines a run, as text."""
+    parts = {
+        "as_of": window.as_of.isoformat(),
+        "algorithm": algorithm.model_dump(mode="json"),
+        "data": data.content_sha256,
+        "items": config.source.items.model_dump(mode="json") if config.source.items else None,
+        "repeat_purchases": config.repeat_purchases,
+        "lengths": [config.training.user_list_length, config.training.similar_list_length],
+        "code": [__version__, _git_commit()],
+    }
+    return json.dumps(parts, sort_keys=True)
+
+
+def _git_commit() -> str | None:
+    """Return the commit this code is at; None where there is no git."""
+    command = ["git", "-C", str(Path(__file__).resolve().parent), "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m pipeline.train_models", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--as-of", metavar="DATE", help="train on what is before; default: the last whole horizon")
+    parser.add_argument("--algorithm", choices=[*ALGORITHMS, "auto"], help="default: as configured")
+    parser.add_argument("--config", type=Path, help="default: $PIPELINE_CONFIG, else config/pipeline.yaml")
+    options = parser.parse_args(arguments)
+    log_to_terminal()
+    try:
+        config = load_config(options.config)
+        as_of = parse_as_of(options.as_of, config.source.zone) if options.as_of else None
+    except InvalidInputError as error:
+        parser.error(str(error))
+    try:
+        run = train(config, ReleasePaths.from_environment(), as_of, options.algorithm)
+    except (ModelReleaseError, OSError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    sys.stdout.write(json.dumps(asdict(run), indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
