@@ -31,16 +31,16 @@ def ndcg_at(k: int, hits: Hits, relevant: Counts) -> Values:
 
 def recall_at(k: int, hits: Hits, relevant: Counts) -> Values:
     """Share of the taken items that are among the first k."""
-    found: Values = np.divide(hits[:, :k].sum(axis=1), relevant, dtype=np.float64)
-    return found
+    shares: Values = hits[:, :k].sum(axis=1) / relevant
+    return shares
 
 
 def map_at(k: int, hits: Hits, relevant: Counts) -> Values:
     """Average precision: mean over the first min(relevant, k) hits possible of the precision at each hit's rank."""
     top = hits[:, :k]
     precision = np.cumsum(top, axis=1) / np.arange(1, top.shape[1] + 1)
-    average: Values = (precision * top).sum(axis=1) / np.minimum(relevant, k)
-    return average
+    average = np.divide((precision * top).sum(axis=1), np.minimum(relevant, k))
+    return np.asarray(average, np.float64)
 
 
 def hit_rate_at(k: int, hits: Hits, relevant: Counts) -> Values:

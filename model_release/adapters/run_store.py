@@ -72,11 +72,24 @@ class RunStore:
         for entry in manifest.files:
             _sync(staged / entry.name)
         write_atomic(staged / MANIFEST_NAME, manifest.model_dump_json(indent=2) + "\n")
-        self.verify(manifest.run_id, source="staging")
+        return self.publish_staged(manifest.run_id)
+
+    def publish_staged(self, run_id: str) -> Path:
+        """Rename a complete staged run into place.
+
+        Raises:
+            RunNotFoundError: nothing is staged under this id.
+            ArtifactInvalidError: what is staged is not complete, or not what its manifest says.
+            RunExistsError: a run with this id is published already; it stays as it is.
+        """
+        self.verify(run_id, source="staging")
+        final = self.folder(run_id)
+        if final.exists():  # an empty folder would be replaced by a rename
+            raise RunExistsError(f"run {run_id!r} exists already in {final}: runs are never overwritten")
         try:
-            staged.rename(final)
+            self.folder(run_id, source="staging").rename(final)
         except OSError as error:
-            raise RunExistsError(f"run {manifest.run_id!r} could not be moved to {final}: {error}") from error
+            raise RunExistsError(f"run {run_id!r} could not be moved to {final}: {error}") from error
         fsync_directory(final.parent)
         return final
 
