@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from model_release import fleet
 from model_release import registry as transitions
 from model_release.contract import Mode, ReloadRequest
-from model_release.errors import InvalidInputError, ReplicaError
+from model_release.errors import InvalidInputError, ReplicaError, RunNotFoundError
 from model_release.fleet import Replica
 from model_release.identifiers import put_back_id
-from model_release.ledger import Event, Ledger, LedgerEntry
+from model_release.ledger import Event, Ledger, LedgerEntry, of_release
 from model_release.phases import check_move, passed_at, record
 from model_release.registry import Cause, Registry, RegistryStore
 
@@ -214,6 +214,37 @@ def conclude_put_back(ledger: Ledger, done: Commit, *, release_id: str, by: str,
         mode="primary",
     )
     return record(ledger, entry)
+
+
+def rollback_target(
+    registry: Registry, entries: Sequence[LedgerEntry], *, release_id: str, run_id: str | None = None
+) -> str:
+    """Return the run that a rollback goes to: the one that is named, else the last good one.
+
+    Asked again by the same rollback, it gives the same answer and goes no further back.
+
+    Raises:
+        RunNotFoundError: it is not registered, or there is none to go back to.
+        InvalidInputError: it is current already.
+    """
+    commits = [entry for entry in of_release(entries, release_id) if entry.event is Event.COMMITTED]
+    if commits and commits[-1].run_id is not None:
+        return commits[-1].run_id
+    target = run_id or registry.last_good_run_id()
+    if target is None:
+        raise RunNotFoundError("there is no earlier run that served well: name the run to go back to")
+    if registry.registered(target) is None:
+        known = ", ".join(run.run_id for run in registry.runs[:5]) or "none"
+        raise RunNotFoundError(f"run {target!r} is not in the registry (newest known: {known})")
+    if registry.current is not None and registry.current.run_id == target and registry.candidate is None:
+        raise InvalidInputError(f"run {target!r} is current already: there is nothing to go back from")
+    return target
+
+
+def in_force(registry: Registry, release_id: str) -> bool:
+    """Whether what ``release_id`` committed is desired now: as the current run, or as the candidate."""
+    parts = (registry.current, registry.candidate)
+    return any(part is not None and part.release_id == release_id for part in parts)
 
 
 def _update(store: RegistryStore, ledger: Ledger, transition: transitions.Transition) -> tuple[Registry, Registry]:

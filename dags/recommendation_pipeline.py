@@ -1,0 +1,119 @@
+"""Train a recommendation model and release it, if the gate lets it pass.
+
+    check_data >> train >> evaluate >> register >> quality_gate >> model_reload >> verify
+
+A failed or rejected run leaves what users get untouched; ``close_release`` sees to it, whatever happened.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import os
+from typing import Any
+
+import pendulum
+from airflow.sdk import CronTriggerTimetable, dag, get_current_context, task
+from airflow.sdk.exceptions import AirflowSkipException
+
+from model_release_airflow.context import decisions_fail
+from model_release_airflow.failures import record_failure
+from model_release_airflow.form import PIPELINE_PARAMS, read_form
+from model_release_airflow.notifications.wecom import WeComRobotNotifier
+from model_release_airflow.operators.model_reload import ModelReloadOperator
+from model_release_airflow.operators.release_close import ReleaseCloseOperator
+from model_release_airflow.operators.run_register import RunRegisterOperator
+from model_release_airflow.operators.run_verify import RunVerifyOperator
+from model_release_airflow.sensors.quality_gate import QualityGateSensor
+
+ZONE = "Asia/Shanghai"
+# Half past three: the day's data is there, and users are asleep.  Empty: only when somebody starts it.
+SCHEDULE = os.environ.get("RECOMMENDATION_PIPELINE_SCHEDULE", "30 3 * * *")
+
+
+@task
+def check_data() -> dict[str, Any]:
+    """Measure the data's quality; what is good enough, the gate decides."""
+    from pipeline.data_quality_v2 import check_data as check
+
+    from model_release.paths import ReleasePaths
+    from pipeline.config import load_config
+
+    with decisions_fail():
+        form = read_form(get_current_context()["params"])
+        config = load_config()
+        report = check(config, ReleasePaths.from_environment(), form.training_cutoff(config.source.zone))
+    return {"scores": dict(report.scores)}
+
+
+@task
+def train() -> dict[str, Any]:
+    """Train on everything before ``as_of``; passed over if an existing run is to be released."""
+    from model_release.paths import ReleasePaths
+    from pipeline.config import load_config
+    from pipeline.train_models import train as train_run
+
+    with decisions_fail():
+        form = read_form(get_current_context()["params"])
+        if form.run_id is not None:
+            raise AirflowSkipException(f"run {form.run_id} is there already")
+        config = load_config()
+        as_of = form.training_cutoff(config.source.zone)
+        trained = train_run(config, ReleasePaths.from_environment(), as_of, form.algorithm)
+    return dataclasses.asdict(trained)
+
+
+@task(trigger_rule="none_failed")
+def evaluate(trained: dict[str, Any] | None) -> dict[str, Any]:
+    """Measure the run, and the current one, on the days after ``as_of``."""
+    from model_release.paths import ReleasePaths
+    from pipeline.config import load_config
+    from pipeline.evaluate import evaluate as evaluate_run
+
+    with decisions_fail():
+        form = read_form(get_current_context()["params"])
+        run_id = form.run_id or (trained or {})["run_id"]
+        summary = evaluate_run(load_config(), ReleasePaths.from_environment(), run_id)
+    return {"run_id": summary.run_id, "against": summary.against, "metrics": summary.metrics.model_dump()}
+
+
+@dag(
+    schedule=CronTriggerTimetable(SCHEDULE, timezone=ZONE) if SCHEDULE else None,
+    start_date=pendulum.datetime(2026, 1, 1, tz=ZONE),
+    catchup=False,
+    max_active_runs=1,
+    params=PIPELINE_PARAMS,
+    default_args={
+        "retries": 1,
+        "retry_delay": dt.timedelta(seconds=10),
+        "on_failure_callback": record_failure,
+    },
+    on_success_callback=WeComRobotNotifier(),
+    on_failure_callback=WeComRobotNotifier(failed=True),
+    tags=["recommendation", "release"],
+    doc_md=__doc__,
+)
+def recommendation_pipeline() -> None:
+    """Check, train, evaluate, register, judge, reload, verify."""
+    run_id, mode = "{{ ti.xcom_pull('evaluate')['run_id'] }}", "{{ params.mode }}"
+    checked, trained = check_data(), train()
+    (
+        checked
+        >> trained
+        >> evaluate(trained)  # type: ignore[arg-type]  # the task's result, once it has run
+        >> RunRegisterOperator(task_id="register", run_id=run_id)
+        >> QualityGateSensor(task_id="quality_gate", run_id=run_id)
+        >> ModelReloadOperator(
+            task_id="model_reload",
+            run_id=run_id,
+            mode=mode,
+            rollout="{{ params.rollout }}",
+            lease_seconds="{{ params.lease_hours * 3600 }}",
+            prepare_only="{{ params.dry_run }}",
+        )
+        >> RunVerifyOperator(task_id="verify", run_id=run_id, mode=mode)
+        >> ReleaseCloseOperator(task_id="close_release", retries=3).as_teardown()
+    )
+
+
+recommendation_pipeline()

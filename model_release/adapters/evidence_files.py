@@ -1,0 +1,37 @@
+"""Whether the files that ``collect`` reads have changed, without reading them."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from model_release.adapters.evidence import PER_USER_NAME, SUMMARY_NAME
+from model_release.artifact import MANIFEST_NAME
+from model_release.identifiers import check_run_id
+from model_release.paths import ReleasePaths
+
+
+def evidence_files(paths: ReleasePaths, run_id: str) -> tuple[Path, ...]:
+    """Return the files that a gate on ``run_id`` judges from."""
+    evaluation = paths.evaluation_of(run_id)
+    return (
+        paths.registry,
+        paths.models / check_run_id(run_id) / MANIFEST_NAME,
+        paths.data_quality_metrics,
+        evaluation / SUMMARY_NAME,
+        evaluation / PER_USER_NAME,
+    )
+
+
+def fingerprint(paths: ReleasePaths, run_id: str) -> str:
+    """Return a text that changes when one of the files is written, appears or goes; a few microseconds."""
+    seen = [_mark(path) for path in evidence_files(paths, run_id)]
+    return hashlib.sha256(repr(seen).encode()).hexdigest()[:16]
+
+
+def _mark(path: Path) -> tuple[int, int, int] | None:
+    try:
+        facts = path.stat()
+    except OSError:
+        return None
+    return facts.st_ino, facts.st_mtime_ns, facts.st_size

@@ -1,0 +1,104 @@
+"""What people are told of a release: composed from the ledger, so that it says what happened and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from model_release import report
+from model_release.ledger import Event, LedgerEntry, of_release
+from model_release.verdict import Decision
+
+_HEADLINES = {
+    Event.VERIFIED: "✅ Released",
+    Event.TRIAL_STARTED: "🧪 On trial",
+    Event.ROLLED_BACK: "↩️ Rolled back",
+    Event.PUT_BACK: "↩️ Put back",
+    Event.TRIAL_ENDED: "↩️ Trial ended",
+    Event.REJECTED: "⛔ Rejected by the gate",
+    Event.FAILED: "❌ Failed",
+    Event.GATE_DECIDED: "📋 Judged, nothing released",
+    Event.COMMITTED: "❌ Ended before it was proved",
+    Event.RELEASED: "❌ Ended before it was verified",
+    Event.LATCH_SET: "🔒 Automatic releases are stopped",
+    Event.LATCH_CLEARED: "🔓 Automatic releases are allowed again",
+}
+_GOOD = frozenset({"✅", "🧪", "📋", "🔓"})
+_LONGEST_REASON = 600
+_UNDONE = frozenset({Event.PUT_BACK, Event.TRIAL_ENDED, Event.ROLLED_BACK})
+
+
+@dataclass(frozen=True)
+class Message:
+    """A message in markdown; ``good`` whether nobody has to do anything; ``fact`` names what it reports, once."""
+
+    title: str
+    markdown: str
+    good: bool
+    fact: str
+
+
+def compose(
+    entries: Sequence[LedgerEntry], decision: Decision | None, *, release_id: str, failed: bool, link: str
+) -> Message:
+    """Return what to tell of one release.
+
+    Args:
+        entries: the ledger.
+        decision: the gate's last decision for it, if there is one.
+        release_id: the release.
+        failed: whether its DAG run failed: a ledger that is silent about that must not look like success.
+        link: where to look for more.
+    """
+    known = [entry for entry in of_release(entries, release_id) if entry.event is not Event.NOTIFIED]
+    last = _telling(known)
+    if last is None:
+        title, fact = ("❌ Failed" if failed else "✔️ Finished"), "nothing in the ledger"
+    else:
+        title, fact = _title(last, known, failed=failed), f"{last.event} at {last.at.isoformat()}"
+    lines = [f"**{title}**", f"release `{release_id}`"]
+    if last is not None:
+        lines += _facts(last, known)
+    if decision is not None and decision.release_id == release_id:
+        lines += ["", report.markdown(decision).rstrip("\n")]
+    lines += ["", f"[DAG run]({link})"]
+    return Message(title=title, markdown="\n".join(lines), good=title[0] in _GOOD and not failed, fact=fact)
+
+
+def _telling(known: Sequence[LedgerEntry]) -> LedgerEntry | None:
+    """Return the entry that says how it ended; a failure that came after what it undid says why, not how."""
+    for entry in reversed(known):
+        if entry.event is Event.FAILED and any(other.event in _UNDONE for other in known):
+            continue
+        if entry.event in _HEADLINES:
+            return entry
+    return None
+
+
+def _title(last: LedgerEntry, known: Sequence[LedgerEntry], *, failed: bool) -> str:
+    trial = any(entry.event is Event.TRIAL_STARTED for entry in known)
+    rollback = any(entry.event is Event.ROLLED_BACK for entry in known)
+    if last.event is Event.VERIFIED:
+        title = _HEADLINES[Event.ROLLED_BACK if rollback else Event.TRIAL_STARTED if trial else Event.VERIFIED]
+    elif last.event is Event.ROLLED_BACK and any(entry.event is Event.PUT_BACK for entry in known):
+        title = "↩️ Put back"
+    else:
+        title = _HEADLINES[last.event]
+    if failed and last.event in {Event.GATE_DECIDED, Event.VERIFIED}:
+        title += ", then failed"
+    return f"{title}: {last.run_id}" if last.run_id else title
+
+
+def _facts(last: LedgerEntry, known: Sequence[LedgerEntry]) -> list[str]:
+    changes = [entry for entry in known if entry.event in {Event.COMMITTED, *_UNDONE}]
+    lines = []
+    if changes:
+        change = changes[-1]
+        share = f", rollout {change.rollout:g}" if change.rollout is not None else ""
+        before = f", before: `{change.previous_run_id}`" if change.previous_run_id else ""
+        lines.append(f"{change.mode or 'primary'}{share}, generation {change.generation}{before}")
+    reasons = [entry.reason for entry in known if entry.event is Event.FAILED and entry.reason]
+    if last.reason and last.event not in {Event.REJECTED, Event.GATE_DECIDED}:  # the decision follows, with its table
+        reasons.insert(0, last.reason)
+    lines += [reason[:_LONGEST_REASON] for reason in dict.fromkeys(reasons)]
+    return lines

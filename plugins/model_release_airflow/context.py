@@ -1,0 +1,95 @@
+"""From Airflow's context to the words of a release: which release, who, which files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+from model_release.adapters.file_ledger import FileLedger
+from model_release.adapters.file_registry import FileRegistry
+from model_release.adapters.run_store import RunStore
+from model_release.errors import ModelReleaseError, ReplicaUnreachableError, StateBusyError
+from model_release.identifiers import check_release_id, release_id_for
+from model_release.paths import ReleasePaths
+
+
+@dataclass(frozen=True)
+class Stores:
+    """Registry, ledger and runs of this installation."""
+
+    paths: ReleasePaths
+    registry: FileRegistry
+    ledger: FileLedger
+    runs: RunStore
+
+    @classmethod
+    def from_environment(cls) -> Stores:
+        """Open what ``MODEL_RELEASE_HOME`` names."""
+        paths = ReleasePaths.from_environment()
+        return cls(paths, FileRegistry(paths), FileLedger(paths), RunStore(paths))
+
+
+def release_id_of(context: Mapping[str, Any], given: str | None = None) -> str:
+    """Return the release that a task or a callback belongs to: ``given``, else that of the DAG run."""
+    if given:
+        return check_release_id(given)
+    run_id = context.get("run_id") or context["dag_run"].run_id
+    return release_id_for(context["dag"].dag_id, run_id)
+
+
+def actor(context: Mapping[str, Any]) -> str:
+    """Return who does something, for the ledger: the task, and the person who started its DAG run if there is one."""
+    task = context.get("task")
+    where = f"{context['dag'].dag_id}/{task.task_id}" if task is not None else context["dag"].dag_id
+    person = getattr(context.get("dag_run"), "triggering_user_name", None)
+    return f"airflow:{where}" + (f" ({person})" if person else "")
+
+
+@contextmanager
+def decisions_fail() -> Iterator[None]:
+    """Let outages pass, so that the task is tried again, and turn every decision into a failure at once."""
+    try:
+        yield
+    except (ReplicaUnreachableError, StateBusyError) as error:
+        raise AirflowException("; ".join([str(error), *getattr(error, "__notes__", [])])) from error
+    except ModelReleaseError as error:
+        notes = getattr(error, "__notes__", [])
+        raise AirflowFailException("; ".join([f"{type(error).__name__}: {error}", *notes])) from error
+
+
+def optional_text(value: object) -> str | None:
+    """Read a templated field that may be empty: Jinja renders None as ``None``."""
+    text = "" if value is None else str(value).strip()
+    return None if text in {"", "None"} else text
+
+
+def optional_number(value: object) -> float | None:
+    """Read a templated field that holds a number or nothing.
+
+    Raises:
+        AirflowFailException: it holds something else.
+    """
+    text = optional_text(value)
+    try:
+        return None if text is None else float(text)
+    except ValueError as error:
+        raise AirflowFailException(f"{text!r} is not a number") from error
+
+
+def yes_or_no(value: object) -> bool:
+    """Read a templated field that holds true or false.
+
+    Raises:
+        AirflowFailException: it holds something else.
+    """
+    match str(value).strip().lower():
+        case "true":
+            return True
+        case "false" | "none" | "":
+            return False
+        case other:
+            raise AirflowFailException(f"{other!r} is neither true nor false")

@@ -1,0 +1,92 @@
+"""Tell people what became of a release: always in the log, and by a WeCom group robot if there is one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from airflow.sdk import BaseHook, BaseNotifier, conf
+from airflow.sdk.exceptions import AirflowNotFoundException
+
+from model_release.adapters.decisions import read_decision
+from model_release.adapters.wecom import WECOM_URL, WeComRobot
+from model_release.contract import utc_now
+from model_release.errors import MessageNotSentError
+from model_release.ledger import Event, LedgerEntry
+from model_release.messages import Message, compose
+from model_release_airflow.context import Stores, actor, release_id_of
+
+DEFAULT_CONN_ID = "wecom_robot"
+
+
+class WeComRobotNotifier(BaseNotifier):
+    """Tell the log and a WeCom group robot how a release ended; a callback of the DAG.
+
+    The message is composed from the ledger and the gate's decision.  Callbacks may run twice: the ledger remembers
+    what was told, so that it is told once.  Without the connection only the log is written.
+
+    :param conn_id: Connection with the robot's key as its password.  In its extra: ``mentioned`` (user ids, or
+        ``["@all"]``) and ``mobiles``, who are mentioned when something went wrong; ``proxy``.
+    :param failed: Whether the DAG run failed: what a silent ledger means.
+    """
+
+    template_fields: Sequence[str] = ("conn_id",)
+
+    def __init__(self, conn_id: str = DEFAULT_CONN_ID, *, failed: bool = False) -> None:
+        super().__init__()
+        self.conn_id = conn_id
+        self.failed = failed
+
+    def notify(self, context: Mapping[str, Any]) -> None:
+        """Compose, claim and tell."""
+        stores = Stores.from_environment()
+        release_id = release_id_of(context)
+        message = compose(
+            stores.ledger.read(),
+            read_decision(stores.paths, release_id),
+            release_id=release_id,
+            failed=self.failed,
+            link=dag_run_link(context),
+        )
+        if not self._claim(context, stores, release_id, message.fact):
+            self.log.info("told already: %s", message.title)
+            return
+        self.log.log(logging.INFO if message.good else logging.WARNING, "%s", message.markdown)
+        try:
+            self._tell(message)
+        except MessageNotSentError as error:
+            self.log.exception("the robot was not told")
+            self._claim(context, stores, release_id, f"{message.fact}: not sent: {error}")
+
+    def _claim(self, context: Mapping[str, Any], stores: Stores, release_id: str, fact: str) -> bool:
+        """Write down that ``fact`` is told, before it is; return False if somebody did so already."""
+        entry = LedgerEntry(at=utc_now(), event=Event.NOTIFIED, release_id=release_id, by=actor(context), reason=fact)
+        return stores.ledger.append(entry)
+
+    def _tell(self, message: Message) -> None:
+        try:
+            connection = BaseHook.get_connection(self.conn_id)
+        except AirflowNotFoundException:
+            self.log.info("no connection %r: told the log only", self.conn_id)
+            return
+        extra = connection.extra_dejson
+        url = f"{connection.schema or 'https'}://{connection.host}" if connection.host else WECOM_URL
+        if connection.host and connection.port:
+            url += f":{connection.port}"
+        robot = WeComRobot(connection.password or "", url=url, proxy=extra.get("proxy"))
+        try:
+            robot.send_markdown(message.markdown)
+            mentioned, mobiles = list(extra.get("mentioned", ())), list(extra.get("mobiles", ()))
+            if not message.good and (mentioned or mobiles):
+                robot.send_text(message.title, mentioned=mentioned, mobiles=mobiles)  # markdown can't mention all
+        finally:
+            robot.close()
+
+
+def dag_run_link(context: Mapping[str, Any]) -> str:
+    """Return the address of the DAG run's page."""
+    base = conf.get("api", "base_url", fallback="http://localhost:8080").rstrip("/")
+    run_id = context.get("run_id") or context["dag_run"].run_id
+    return f"{base}/dags/{quote(context['dag'].dag_id, safe='')}/runs/{quote(run_id, safe='')}"

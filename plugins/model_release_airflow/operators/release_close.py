@@ -1,0 +1,102 @@
+"""The end of every release, whatever happened before: fully on the new run, or fully on the old one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowException
+
+from model_release.contract import utc_now
+from model_release.ledger import Event, LedgerEntry, of_release
+from model_release.phases import Phase, phase_of, record
+from model_release.rollout import in_force
+from model_release_airflow.context import Stores, actor, decisions_fail, optional_text, release_id_of
+from model_release_airflow.failures import record_failure
+from model_release_airflow.hooks.recommendation_api import DEFAULT_CONN_ID, RecommendationApiHook
+from model_release_airflow.way_back import put_back
+
+_SAID = frozenset({Event.FAILED, Event.REJECTED})
+
+
+class ReleaseCloseOperator(BaseOperator):
+    """Put back what a release changed and nobody verified, and see that the ledger says why it ended.
+
+    Made for a teardown: it runs after a task was killed, marked as failed or marked as successful, too.
+    Returns ``{release_id, phase}``.
+
+    :param release_id: Which release; default: derived from the DAG run. (templated)
+    :param conn_id: The connection of the recommendation API.
+    :param put_back_seconds: How long the replicas may take to go back.
+    """
+
+    template_fields: Sequence[str] = ("release_id",)
+
+    def __init__(
+        self,
+        *,
+        release_id: str | None = None,
+        conn_id: str = DEFAULT_CONN_ID,
+        put_back_seconds: float = 60.0,
+        **kwargs: Any,
+    ) -> None:
+        kwargs.setdefault("on_failure_callback", record_failure)
+        super().__init__(**kwargs)
+        self.release_id = release_id
+        self.conn_id = conn_id
+        self.put_back_seconds = put_back_seconds
+
+    def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:
+        """Look at registry and ledger, and do what is left to do."""
+        stores = Stores.from_environment()
+        release_id = release_id_of(context, optional_text(self.release_id))
+        with decisions_fail():
+            self._name_failed_tasks(context, stores, release_id)
+            entries = stores.ledger.read()
+            phase = phase_of(entries, release_id)
+            if phase is not Phase.VERIFIED and in_force(stores.registry.read(), release_id):
+                self._put_back(context, stores, release_id, phase)
+                entries = stores.ledger.read()
+                phase = phase_of(entries, release_id)
+        for entry in of_release(entries, release_id):
+            self.log.info(
+                "%s %s %s %s", entry.at.isoformat(timespec="seconds"), entry.event, entry.run_id, entry.reason
+            )
+        return {"release_id": release_id, "phase": phase.value}
+
+    def _put_back(self, context: Mapping[str, Any], stores: Stores, release_id: str, phase: Phase) -> None:
+        with RecommendationApiHook(self.conn_id).replicas() as replicas:
+            back = put_back(
+                stores,
+                replicas,
+                release_id=release_id,
+                by=actor(context),
+                reason=f"the release ended {phase}, not verified",
+                seconds=self.put_back_seconds,
+            )
+        self.log.warning(back.message)
+        if not back.proved:
+            raise AirflowException(back.message)  # tried again: the registry is right already, the replicas lag
+
+    def _name_failed_tasks(self, context: Mapping[str, Any], stores: Stores, release_id: str) -> None:
+        """Write to the ledger which tasks failed, unless they have said so themselves."""
+        dag_id, run_id = context["dag"].dag_id, context["run_id"]
+        states = context["ti"].get_task_states(dag_id=dag_id, run_ids=[run_id]).get(run_id, {})
+        failed = sorted(task for task, state in states.items() if state == "failed")
+        since = context["dag_run"].start_date
+        said = [
+            entry
+            for entry in of_release(stores.ledger.read(), release_id)
+            if entry.event in _SAID and (since is None or entry.at >= since)
+        ]
+        if not failed or said:
+            return
+        entry = LedgerEntry(
+            at=utc_now(),
+            event=Event.FAILED,
+            release_id=release_id,
+            by=actor(context),
+            reason=f"{', '.join(failed)} failed without a word: killed, or marked as failed",
+        )
+        record(stores.ledger, entry)

@@ -1,0 +1,112 @@
+"""Ask as a shop would, and see who answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowFailException
+
+from model_release import fleet
+from model_release.adapters.recommendation_api_client import RecommendationApiClient
+from model_release.artifact import GoldenRequest
+from model_release.contract import utc_now
+from model_release.ledger import Event, LedgerEntry
+from model_release.phases import record
+from model_release.registry import Registry
+from model_release.verification import objection, questions, serving_runs
+from model_release_airflow.context import Stores, actor, decisions_fail, optional_text, release_id_of
+from model_release_airflow.failures import record_failure
+from model_release_airflow.hooks.recommendation_api import DEFAULT_CONN_ID, RecommendationApiHook
+from model_release_airflow.operators.links import ModelsLink
+from model_release_airflow.way_back import put_back
+
+UNKNOWN_USER = "nobody-has-this-id"
+
+
+class RunVerifyOperator(BaseOperator):
+    """Ask every replica for recommendations and compare them with what the run answered when it was trained.
+
+    A run in mode ``primary`` must answer itself, in full; while one is on trial, users must still get the current
+    run (or, in a canary, one of the two), and every worker must report the trial.  Wrong answers put the run from
+    before back.  Returns ``{run_id, mode, replicas, requests}``.
+
+    :param run_id: The run that was released or put on trial. (templated)
+    :param mode: ``primary``, ``shadow`` or ``canary``. (templated)
+    :param release_id: Which release this is part of; default: derived from the DAG run. (templated)
+    :param conn_id: The connection of the recommendation API.
+    :param users: How many known users to ask for; somebody unknown is asked for as well.
+    :param put_back_seconds: How long the replicas may take to go back.
+    """
+
+    template_fields: Sequence[str] = ("run_id", "mode", "release_id")
+    operator_extra_links = (ModelsLink(),)
+    ui_color = "#d6eadf"
+
+    def __init__(
+        self,
+        *,
+        run_id: str,
+        mode: str = "primary",
+        release_id: str | None = None,
+        conn_id: str = DEFAULT_CONN_ID,
+        users: int = 5,
+        put_back_seconds: float = 60.0,
+        **kwargs: Any,
+    ) -> None:
+        kwargs.setdefault("on_failure_callback", record_failure)
+        super().__init__(**kwargs)
+        self.run_id = run_id
+        self.mode = mode
+        self.release_id = release_id
+        self.conn_id = conn_id
+        self.users = users
+        self.put_back_seconds = put_back_seconds
+
+    def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:
+        """Ask, compare, and say so in the ledger; or go back."""
+        stores = Stores.from_environment()
+        release_id = release_id_of(context, optional_text(self.release_id))
+        with decisions_fail(), RecommendationApiHook(self.conn_id).replicas() as replicas:
+            registry = stores.registry.read()
+            recorded = questions(stores.runs.golden(self.run_id), self.users)
+            objections = fleet.disagreements(replicas, registry)
+            objections += [said for replica in replicas for said in self._objections(replica, registry, recorded)]
+            if objections:
+                reason = f"{len(objections)} answers are wrong: {'; '.join(objections[:5])}"
+                back = put_back(
+                    stores,
+                    replicas,
+                    release_id=release_id,
+                    by=actor(context),
+                    reason=reason,
+                    seconds=self.put_back_seconds,
+                )
+                raise AirflowFailException(f"{reason}. Put back: {back.message}")
+            entry = LedgerEntry(
+                at=utc_now(),
+                event=Event.VERIFIED,
+                release_id=release_id,
+                by=actor(context),
+                run_id=self.run_id,
+                generation=registry.generation,
+                details={"replicas": len(replicas), "requests": (len(recorded) + 1) * len(replicas)},
+            )
+            record(stores.ledger, entry)
+        self.log.info("verified: %s", dict(entry.details))
+        return {"run_id": self.run_id, "mode": self.mode, **entry.details}
+
+    def _objections(
+        self, replica: RecommendationApiClient, registry: Registry, recorded: Sequence[GoldenRequest]
+    ) -> list[str]:
+        trial = self.mode != "primary"
+        allowed = serving_runs(registry, run_id=self.run_id, trial=trial)
+        found = []
+        for request in (*recorded, GoldenRequest(endpoint="recommend", id=UNKNOWN_USER, k=10, expected=())):
+            answer = replica.recommend(request.id, request.k)
+            expected = request.expected if not trial and request.id != UNKNOWN_USER else None
+            said = objection(answer, allowed, expected=expected)
+            if said is not None:
+                found.append(f"{replica.url} for user {request.id}: {said}")
+        return found

@@ -1,0 +1,72 @@
+# ruff: noqa: E402  (the environment comes before the first import of airflow)
+"""Airflow without a database for the parts; see ``stack.py`` for the whole of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+# Before the first import of airflow, which reads its configuration then.
+_HOME = tempfile.mkdtemp(prefix="airflow-test-")
+_PROJECT = Path(__file__).resolve().parents[2]
+os.environ |= {
+    "AIRFLOW_HOME": _HOME,
+    "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+    "AIRFLOW__CORE__DAGS_FOLDER": str(_PROJECT / "dags"),
+    "AIRFLOW__CORE__PLUGINS_FOLDER": str(_PROJECT / "plugins"),
+    "AIRFLOW__API__BASE_URL": "http://airflow.example:8080",
+}
+
+import pytest
+
+from model_release import registry as transitions
+from model_release.adapters.run_store import RunStore
+from model_release.contract import utc_now
+from model_release.paths import ReleasePaths
+from model_release_airflow.context import Stores
+from tests.airflow.replica_server import ReplicaServer
+from tests.runs import publish_run
+
+
+@pytest.fixture
+def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ReleasePaths:
+    """An installation of its own."""
+    monkeypatch.setenv("MODEL_RELEASE_HOME", str(tmp_path))
+    return ReleasePaths.from_environment()
+
+
+@pytest.fixture
+def stores(paths: ReleasePaths) -> Stores:
+    """Its registry, ledger and runs: ``old`` is current, ``new`` is registered."""
+    made = Stores.from_environment()
+    for number, run_id in enumerate(("old", "new")):
+        publish_run(paths, run_id, seed=number)
+        digest = RunStore(paths).manifest_sha256(run_id)
+        made.registry.update(
+            lambda state, run_id=run_id, digest=digest: transitions.register(  # type: ignore[misc]
+                state, run_id=run_id, manifest_sha256=digest, release_id="before", at=utc_now()
+            )
+        )
+    made.registry.update(
+        lambda state: transitions.promote(state, run_id="old", release_id="before", at=utc_now(), cause="person")
+    )
+    return made
+
+
+@pytest.fixture
+def fleet(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[ReplicaServer]]:
+    """Two replicas on loopback that serve what the registry desires, and Airflow's connection to them."""
+    servers = [ReplicaServer(stores) for _ in range(2)]
+    connection = {
+        "conn_type": "recommendation_api",
+        "password": "reload-token-for-tests",
+        "extra": {"replicas": [server.url for server in servers]},
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_RECOMMENDATION_API", json.dumps(connection))
+    yield servers
+    for server in servers:
+        server.close()
