@@ -52,9 +52,13 @@ class LedgerEntry(Frozen):
     details: Mapping[str, Any] = Field(default_factory=dict)
 
     @property
-    def key(self) -> tuple[str, str, str | None, int | None, str]:
-        """What makes two entries the same fact: a retried task reports it once."""
-        return (self.event.value, self.release_id, self.run_id, self.generation, self.reason)
+    def key(self) -> tuple[str, str, str | None, int | None, str, dt.datetime | None]:
+        """What makes two entries the same fact: a retried task reports it once.
+
+        A gate that is asked again decides again, even if it says the same: its last word counts.
+        """
+        when = self.at if self.event in {Event.GATE_DECIDED, Event.REJECTED} else None
+        return (self.event.value, self.release_id, self.run_id, self.generation, self.reason, when)
 
 
 class Ledger(Protocol):

@@ -1,0 +1,208 @@
+"""``QualityGateSensor``: it judges in the worker, waits without one, and never lets a crash pass."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, TaskDeferred
+
+from model_release.adapters.decisions import read_decision
+from model_release.adapters.evidence_files import fingerprint
+from model_release.contract import utc_now
+from model_release.ledger import Event, of_release
+from model_release.paths import ReleasePaths
+from model_release.phases import Phase, passed_at, phase_of
+from model_release.verdict import Verdict
+from model_release_airflow.context import Stores
+from model_release_airflow.failures import GateRejectedError, record_failure
+from model_release_airflow.sensors.quality_gate import QualityGateSensor
+from tests.airflow.contexts import RELEASE_ID, context, fire
+from tests.gate_evidence import CANDIDATE, CURRENT, check, exposition, write_evidence
+
+KINDS = ("data_quality", "freshness", "absolute", "non_inferiority")
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    """A policy with every kind of check, and short budgets."""
+    file = tmp_path / "policy.yaml"
+    budgets = {"error_minutes": 0.1, "inconclusive_minutes": 0.1}
+    checks = [check(kind) for kind in KINDS]
+    file.write_text(json.dumps({"schema_version": 1, "name": "test", "checks": checks, "budgets": budgets}))
+    return file
+
+
+@pytest.fixture
+def good(paths: ReleasePaths) -> ReleasePaths:
+    """Fresh evidence of a run that is as good as the current one."""
+    write_evidence(paths, better_by=0.02, at=utc_now())
+    return paths
+
+
+def gate(policy: Path, **changes: Any) -> QualityGateSensor:
+    usual: dict[str, Any] = {"run_id": CANDIDATE, "policy": str(policy), "poke_interval": 0.1}
+    return QualityGateSensor(task_id="quality_gate", **{**usual, **changes})
+
+
+def run(sensor: QualityGateSensor) -> dict[str, Any]:
+    try:
+        return sensor.execute(context(sensor))
+    except TaskDeferred as deferred:
+        return sensor.execute_complete(context(sensor), fire(deferred.trigger))
+
+
+def entries() -> list[Any]:
+    return of_release(Stores.from_environment().ledger.read(), RELEASE_ID)
+
+
+def test_a_good_run_passes_with_its_decision(good: ReleasePaths, policy: Path) -> None:
+    """The decision is the task's value, is kept, and stands in the ledger with the generation to commit on."""
+    decision = run(gate(policy))
+    assert decision["verdict"] == "pass"
+    assert decision["against"] == CURRENT
+    assert {result["kind"] for result in decision["results"]} >= set(KINDS)
+    kept = read_decision(good, RELEASE_ID)
+    assert kept is not None
+    assert kept.model_dump(mode="json") == decision
+    assert passed_at(entries(), release_id=RELEASE_ID, run_id=CANDIDATE) == decision["generation"]
+
+
+def test_the_numbers_are_in_the_task_log(
+    good: ReleasePaths, policy: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The table of evidence is what a person reads first."""
+    caplog.set_level(logging.INFO)
+    run(gate(policy))
+    said = caplog.text + capsys.readouterr().out
+    assert "Gate: PASS" in said
+    assert "non-inferiority" in said
+    assert "600" in said
+    assert good.decisions.is_dir()
+
+
+def test_a_worse_run_is_rejected_at_once(paths: ReleasePaths, policy: Path) -> None:
+    """FAIL ends the task for good, with numbers; the ledger says rejected; the failure callback adds nothing."""
+    write_evidence(paths, better_by=-0.08, at=utc_now())
+    sensor = gate(policy)
+    with pytest.raises(GateRejectedError, match="non-inferiority") as caught:
+        run(sensor)
+    assert isinstance(caught.value, AirflowFailException)
+    record_failure(context(sensor, exception=caught.value))
+    assert [entry.event for entry in entries()] == [Event.GATE_DECIDED, Event.REJECTED]
+    assert phase_of(entries(), RELEASE_ID) is Phase.REJECTED
+
+
+def test_a_rejection_may_skip(paths: ReleasePaths, policy: Path) -> None:
+    """``on_reject='skip'`` leaves the DAG run green; the ledger says rejected all the same."""
+    write_evidence(paths, better_by=-0.08, at=utc_now())
+    with pytest.raises(AirflowSkipException):
+        run(gate(policy, on_reject="skip"))
+    assert phase_of(entries(), RELEASE_ID) is Phase.REJECTED
+
+
+def test_missing_evidence_is_waited_for(good: ReleasePaths, policy: Path) -> None:
+    """A file that comes while it waits ends the wait; meanwhile nothing is decided."""
+    text = good.data_quality_metrics.read_text()
+    good.data_quality_metrics.unlink()
+    sensor = gate(policy)
+    with pytest.raises(TaskDeferred) as deferred:
+        sensor.execute(context(sensor))
+    assert entries() == []
+    timer = threading.Timer(0.3, good.data_quality_metrics.write_text, [text])
+    timer.start()
+    event = fire(deferred.value.trigger)
+    timer.join()
+    assert event["status"] == "changed"
+    assert sensor.execute_complete(context(sensor), event)["verdict"] == "pass"
+
+
+def test_the_wait_ends_with_a_rejection(good: ReleasePaths, policy: Path) -> None:
+    """When the budget is spent, what could not be measured is rejected; the budget counts from the gate's start."""
+    good.data_quality_metrics.unlink()
+    sensor = gate(policy)
+    with pytest.raises(TaskDeferred) as deferred:
+        sensor.execute(context(sensor))
+    started = time.time()
+    event = fire(deferred.value.trigger)
+    assert 3.0 <= time.time() - started < 9.0
+    assert event["status"] == "timed_out"
+    with pytest.raises(GateRejectedError, match="ERROR"):
+        sensor.execute_complete(context(sensor), event)
+    assert phase_of(entries(), RELEASE_ID) is Phase.REJECTED
+
+
+def test_what_can_not_change_is_not_waited_for(good: ReleasePaths, policy: Path) -> None:
+    """A comparison that straddles its margin stays so: rejected at once, no deferral."""
+    document = json.loads(policy.read_text())
+    document["checks"] = [check("absolute", minimum_users=100_000)]
+    policy.write_text(json.dumps(document))
+    with pytest.raises(GateRejectedError, match="INCONCLUSIVE"):
+        gate(policy).execute(context())
+    assert good.decisions.is_dir()
+
+
+def test_a_gate_asked_again_counts_with_its_last_word(good: ReleasePaths, policy: Path) -> None:
+    """PASS, then a rejection, then PASS again at the same generation: the last word is PASS."""
+    text = good.data_quality_metrics.read_text()
+    run(gate(policy))
+    good.data_quality_metrics.write_text(exposition({"interactions": 12.0}, at=utc_now()))
+    with pytest.raises(GateRejectedError):
+        run(gate(policy))
+    good.data_quality_metrics.write_text(text)
+    run(gate(policy))
+    assert passed_at(entries(), release_id=RELEASE_ID, run_id=CANDIDATE) == 1
+    assert phase_of(entries(), RELEASE_ID) is Phase.PASSED
+
+
+@pytest.mark.parametrize("option", ["soft_fail", "never_fail"])
+def test_a_gate_that_hides_crashes_is_refused(good: ReleasePaths, policy: Path, option: str) -> None:
+    """A crash of the gate is not a pass, and not a skip either."""
+    sensor = gate(policy, **{option: True})
+    with pytest.raises(AirflowFailException, match="do not go"):
+        sensor.execute(context(sensor))
+    assert not good.decisions.exists()
+
+
+def test_a_broken_policy_fails_at_once(good: ReleasePaths, policy: Path) -> None:
+    """No policy, no pass; the message names the file."""
+    policy.write_text("checks: []\nname: x\n")
+    with pytest.raises(AirflowFailException, match=r"policy\.yaml"):
+        run(gate(policy))
+    assert good.registry.exists()
+
+
+@pytest.mark.parametrize("event", [None, {}, {"status": "pass"}, {"status": "changed"}])
+def test_an_unknown_event_is_a_failure(good: ReleasePaths, policy: Path, event: Any) -> None:
+    """Nothing that the triggerer is not known to say is taken for evidence."""
+    with pytest.raises(AirflowFailException, match="unknown event"):
+        gate(policy).execute_complete(context(), event)
+    assert not good.decisions.exists()
+
+
+def test_the_fingerprint_changes_with_each_file(good: ReleasePaths) -> None:
+    """Written anew, gone or new: every file that the gate reads counts."""
+    seen = [fingerprint(good, CANDIDATE)]
+    assert fingerprint(good, CANDIDATE) == seen[0]
+    for path in (good.registry, good.data_quality_metrics, good.evaluation_of(CANDIDATE) / "summary.json"):
+        path.write_bytes(path.read_bytes() + b" ")
+        seen.append(fingerprint(good, CANDIDATE))
+    (good.evaluation_of(CANDIDATE) / "per_user.parquet").unlink()
+    seen.append(fingerprint(good, CANDIDATE))
+    assert len(set(seen)) == len(seen)
+
+
+def test_a_decision_is_made_at_its_own_time(good: ReleasePaths, policy: Path) -> None:
+    """The decision carries the time it was made."""
+    before = dt.datetime.now(dt.UTC)
+    run(gate(policy))
+    kept = read_decision(good, RELEASE_ID)
+    assert kept is not None
+    assert before <= kept.decided_at <= dt.datetime.now(dt.UTC)
+    assert kept.verdict is Verdict.PASS
