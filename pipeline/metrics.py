@@ -47,7 +47,8 @@ def hit_rate_at(k: int, hits: Hits, relevant: Counts) -> Values:
     """1 if any of the first k was taken, else 0."""
     if len(hits) != len(relevant):
         raise ValueError(f"{len(hits)} rows of hits, {len(relevant)} users")
-    return hits[:, :k].any(axis=1).astype(np.float64)
+    found = np.asarray(hits[:, :k].any(axis=1))
+    return found.astype(np.float64)
 
 
 METRICS: Mapping[str, Callable[[Hits, Counts], Values]] = {

@@ -1,0 +1,76 @@
+"""What Prometheus scrapes.  docs/reference/metrics-api.md explains each one, and a test compares the two."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+LATENCY_BUCKETS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)  # seconds
+RELOAD_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)  # seconds
+OVERLAP_BUCKETS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+
+
+class Metrics:
+    """The metrics of one app; each has a registry of its own, so that tests may make many."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "recommendation_requests", "Answers", ["endpoint", "variant", "status"], registry=self.registry
+        )
+        self.latency = Histogram(
+            "recommendation_latency_seconds",
+            "Time to make an answer",
+            ["endpoint", "variant"],
+            buckets=LATENCY_BUCKETS,
+            registry=self.registry,
+        )
+        self.degraded = Counter(
+            "recommendation_degraded",
+            "Answers that are not the run's own",
+            ["endpoint", "reason"],
+            registry=self.registry,
+        )
+        self.empty = Counter("recommendation_empty", "Answers without items", ["endpoint"], registry=self.registry)
+        self.model_info = Gauge(
+            "recommendation_model_info", "1 for the run in each slot", ["run_id", "slot"], registry=self.registry
+        )
+        self.generation = Gauge(
+            "recommendation_model_generation", "Generation of the desired state that is served", registry=self.registry
+        )
+        self.registry_readable = Gauge(
+            "recommendation_registry_readable", "1 if the registry could be read last time", registry=self.registry
+        )
+        self.reloads = Counter("recommendation_reloads", "Reloads", ["outcome"], registry=self.registry)
+        self.reload_seconds = Histogram(
+            "recommendation_reload_seconds",
+            "Time of a reload",
+            ["outcome"],
+            buckets=RELOAD_BUCKETS,
+            registry=self.registry,
+        )
+        self.shadow = Counter(
+            "recommendation_shadow", "Requests meant for a shadow candidate", ["outcome"], registry=self.registry
+        )
+        self.shadow_overlap = Histogram(
+            "recommendation_shadow_overlap",
+            "Share of the served items that the shadow candidate names too",
+            buckets=OVERLAP_BUCKETS,
+            registry=self.registry,
+        )
+        self.shadow_latency = Histogram(
+            "recommendation_shadow_latency_seconds",
+            "Time of the shadow candidate for one answer",
+            buckets=LATENCY_BUCKETS,
+            registry=self.registry,
+        )
+        # looking up label children costs more than counting
+        self.count_request = cache(self.requests.labels)
+        self.time_request = cache(self.latency.labels)
+        for endpoint in ("recommend", "similar"):  # a rate needs its zero
+            self.empty.labels(endpoint)
+            for reason in ("model_error", "no_model"):
+                self.degraded.labels(endpoint, reason)
+        for outcome in ("scored", "failed", "dropped"):
+            self.shadow.labels(outcome)

@@ -1,0 +1,99 @@
+"""Every error as an RFC 9457 problem document."""
+
+from __future__ import annotations
+
+import http
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from model_release import errors
+
+_log = logging.getLogger("recommendation_api")
+
+
+class ShuttingDownError(errors.ModelReleaseError):
+    """This replica is going away."""
+
+
+class RegistryBehindError(errors.StateError):
+    """This replica does not see the generation yet that the caller has committed."""
+
+
+# One table: what went wrong, and the status that says so.  The first class that fits counts.
+STATUSES: tuple[tuple[type[errors.ModelReleaseError], int, str], ...] = (
+    (errors.InvalidRunIdError, 422, "invalid run id"),
+    (errors.ConfigurationError, 500, "configuration"),
+    (errors.InvalidInputError, 422, "invalid request"),
+    (errors.RunNotFoundError, 404, "unknown run"),
+    (errors.RunExistsError, 409, "run exists"),
+    (errors.ArtifactError, 424, "artifact unusable"),
+    (errors.GenerationConflictError, 409, "generation conflict"),
+    (errors.LatchedError, 409, "latched"),
+    (errors.IllegalMoveError, 409, "release is over"),
+    (errors.GateMissingError, 409, "gate missing"),
+    (errors.StateBusyError, 503, "state busy"),
+    (errors.StateCorruptError, 503, "registry unusable"),
+    (RegistryBehindError, 503, "registry behind"),
+    (ShuttingDownError, 503, "shutting down"),
+)
+_RETRY_AFTER_SECONDS = "1"
+_UNAVAILABLE = 503
+
+
+def problem(status: int, title: str, detail: str = "", headers: Mapping[str, str] | None = None) -> Response:
+    """Return one problem document."""
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    extra = {"Retry-After": _RETRY_AFTER_SECONDS} if status == _UNAVAILABLE else {}
+    return Response(orjson.dumps(body), status, {**extra, **(headers or {})}, media_type="application/problem+json")
+
+
+def status_of(error: errors.ModelReleaseError) -> tuple[int, str]:
+    """Return the status and title for an error."""
+    for kind, status, title in STATUSES:
+        if isinstance(error, kind):
+            return status, title
+    return 500, "internal error"
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of ``app`` a problem document."""
+    app.add_exception_handler(errors.ModelReleaseError, _release_error)
+    app.add_exception_handler(RequestValidationError, _invalid_body)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+async def _release_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, errors.ModelReleaseError)  # noqa: S101  (what it is registered for)
+    status, title = status_of(error)
+    return problem(status, title, str(error))
+
+
+async def _invalid_body(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101  (what it is registered for)
+    return problem(422, "invalid request", "; ".join(_reason(item) for item in error.errors()))
+
+
+async def _http_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101  (what it is registered for)
+    phrase = http.HTTPStatus(error.status_code).phrase
+    detail = "" if error.detail == phrase else str(error.detail)
+    return problem(error.status_code, phrase.lower(), detail, error.headers)
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return problem(500, "internal error", "this replica could not answer; its log says why")
+
+
+def _reason(item: Mapping[str, Any]) -> str:
+    where = ".".join(str(part) for part in item["loc"] if part != "body")
+    message = str(item["msg"]).removeprefix("Value error, ")
+    return f"{where}: {message}" if where else message
