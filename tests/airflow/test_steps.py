@@ -96,7 +96,7 @@ def test_lists_of_another_run_are_noticed_and_taken_back(stores: Stores, fleet: 
     passed(stores)
     run(reload())
     fleet[1].answers_from = "old"
-    with pytest.raises(AirflowFailException, match="came from run old.*served again by every replica"):
+    with pytest.raises(AirflowFailException, match=r"came from run old.*served again by every replica"):
         execute(verify())
     assert current(stores) == "old"
     assert {server.replica.served.generation for server in fleet} == {3}
