@@ -46,6 +46,11 @@ class ItemColumns(Frozen):
             return ()
         return (self.name,) if isinstance(self.name, str) else self.name
 
+    @property
+    def used(self) -> tuple[str, ...]:
+        """All configured columns."""
+        return (self.item_id, *self.name_columns, *([self.category] if self.category else []))
+
 
 class Interactions(Frozen):
     """The table of interactions."""
@@ -97,11 +102,27 @@ class Training(Frozen):
     algorithms: Mapping[AlgorithmName, Mapping[str, Any]] = Field(default_factory=dict)
 
 
+class Range(Frozen):
+    """Which numbers are plausible; infinity and NaN never are."""
+
+    at_least: float | None = None
+    at_most: float | None = None
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> Range:
+        if self.at_least is not None and self.at_most is not None and self.at_least > self.at_most:
+            raise ValueError(f"at_least {self.at_least:g} is above at_most {self.at_most:g}: no number lies there")
+        return self
+
+
 class DataQuality(Frozen):
     """What the data-quality stage compares with."""
 
-    history_weeks: Annotated[int, Field(ge=1, le=52)] = 8
+    history_weeks: Annotated[int, Field(ge=4, le=52)] = 8
     drift_days: Annotated[int, Field(ge=1, le=365)] = 28
+    volume_factor: Annotated[float, Field(ge=1.0, le=100.0)] = 2.0
+    quantity: Range = Range(at_least=0.0)
+    price: Range = Range(at_least=0.0)
 
 
 class PipelineConfig(Frozen):

@@ -14,11 +14,13 @@ from pathlib import Path
 import polars as pl
 
 from model_release.artifact import DataSnapshot
+from model_release.contract import utc_now
 from model_release.errors import ConfigurationError, InvalidInputError
 from pipeline.config import PipelineConfig
 from pipeline.progress import step
 from pipeline.window import Window, resolve_as_of
 
+CLOCK_SKEW = dt.timedelta(minutes=5)  # between the machine that wrote the log and this one
 PACKAGE_SCHEME = "package://"
 TIMESTAMP = pl.Datetime("us", "UTC")
 _OFFSET_FORMAT = "%+"  # ISO 8601 with an offset or Z
@@ -77,8 +79,29 @@ def scan(path: str, folder: Path) -> pl.LazyFrame:
     return frame
 
 
-def scan_interactions(config: PipelineConfig) -> pl.LazyFrame:
+def missing_columns(config: PipelineConfig) -> dict[str, list[str]]:
+    """Return, per configured table, the configured columns that its source does not have.
+
+    Raises:
+        ConfigurationError: a source is not there or can't be read.
+    """
+    source = config.source
+    columns = source.interactions.columns
+    schema = scan(source.interactions.path, config.folder).collect_schema()
+    found = {"interactions": [name for name in columns.model_dump().values() if name and name not in schema]}
+    if source.items is not None:
+        schema = scan(source.items.path, config.folder).collect_schema()
+        found["items"] = [name for name in source.items.columns.used if name not in schema]
+    return found
+
+
+def scan_interactions(config: PipelineConfig, *, given: bool = False) -> pl.LazyFrame:
     """Open the interactions in the shape above, all rows of them, usable or not: values that can't be read are null.
+
+    Args:
+        config: the pipeline's configuration.
+        given: add ``given_timestamp``, ``given_quantity`` and ``given_price``: whether the source says anything there,
+            which tells what is unreadable from what is missing.
 
     Raises:
         ConfigurationError: a configured column is missing; the message names it and those that are there.
@@ -96,6 +119,9 @@ def scan_interactions(config: PipelineConfig) -> pl.LazyFrame:
     for meaning, name in (("quantity", columns.quantity), ("price", columns.price)):
         if name is not None:
             selected.append(pl.col(name).cast(pl.Float64, strict=False).alias(meaning))
+    if given:
+        pairs = (("timestamp", columns.timestamp), ("quantity", columns.quantity), ("price", columns.price))
+        selected += [_given(name).alias(f"given_{meaning}") for meaning, name in pairs if name is not None]
     return frame.select(selected)
 
 
@@ -141,8 +167,7 @@ def scan_items(config: PipelineConfig) -> pl.LazyFrame | None:
     frame = scan(source.path, config.folder)
     columns = source.columns
     schema = frame.collect_schema()
-    wanted = [columns.item_id, *columns.name_columns, *([columns.category] if columns.category else [])]
-    _need(schema, wanted, f"source.items ({source.path})")
+    _need(schema, list(columns.used), f"source.items ({source.path})")
     selected = [_identifier(schema, columns.item_id).alias("item_id")]
     if columns.name_columns:
         parts = [pl.col(name).cast(pl.String) for name in columns.name_columns]
@@ -166,14 +191,14 @@ def load_items(config: PipelineConfig) -> pl.DataFrame:
 
 
 def log_span(config: PipelineConfig) -> tuple[dt.datetime, dt.datetime]:
-    """Return the times of the first and the last usable interaction.
+    """Return the times of the first and the last usable interaction; rows from the future don't count.
 
     Raises:
         InvalidInputError: there is none.
     """
     span = (
         scan_interactions(config)
-        .filter(usable())
+        .filter(usable() & (pl.col("timestamp") <= pl.lit(utc_now() + CLOCK_SKEW)))
         .select(pl.col("timestamp").min().alias("first"), pl.col("timestamp").max().alias("last"))
     )
     first, last = span.collect().row(0)
@@ -212,6 +237,11 @@ def _need(schema: pl.Schema, wanted: list[str], where: str) -> None:
         raise ConfigurationError(
             f"{where} has no column {missing[0]!r}; it has {', '.join(schema.names())}: correct `columns` in the configuration"
         )
+
+
+def _given(name: str) -> pl.Expr:
+    column = pl.col(name)
+    return column.is_not_null() & (column.cast(pl.String, strict=False).str.strip_chars().str.len_bytes() > 0)
 
 
 def _identifier(schema: pl.Schema, name: str) -> pl.Expr:

@@ -33,7 +33,8 @@ from model_release.identifiers import release_id_for
 from model_release.ledger import of_release
 from model_release.paths import ReleasePaths
 from model_release.report import table
-from scripts.local_stack import PROJECT, LocalStack, StackError
+from scripts.local_stack import LocalStack
+from scripts.services import PROJECT, StackError
 
 DAG_ID = "recommendation_pipeline"
 FIRST_AS_OF = dt.datetime(2017, 11, 12, tzinfo=dt.UTC)

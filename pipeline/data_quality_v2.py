@@ -1,0 +1,166 @@
+"""Measure the data a model would be trained on: ``python -m pipeline.data_quality_v2 [--as-of DATE]``.
+
+Writes ``data/evaluation/data_quality_report.json`` for people and ``data_quality_metrics.prom`` for Prometheus and the
+gate.  What is good enough is the release policy's to say: the highest ``minimum_score`` of its data-quality checks.
+
+Exit status: 0 good enough, 3 a table's score is below the policy's minimum, 1 could not measure, 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from model_release.adapters.files import write_atomic
+from model_release.contract import utc_now
+from model_release.errors import InvalidInputError, ModelReleaseError
+from model_release.paths import ReleasePaths
+from model_release.policy import default_policy_path, load_policy
+from pipeline.config import PipelineConfig, load_config
+from pipeline.progress import log_to_terminal, step
+from pipeline.window import parse_as_of
+
+if TYPE_CHECKING:
+    from pipeline.data_quality.report import QualityReport, TableQuality
+
+INTERACTIONS, ITEMS = "interactions", "items"
+_GOOD, _UNMEASURED, _BELOW = 0, 1, 3
+
+
+def check_data(config: PipelineConfig, paths: ReleasePaths, as_of: dt.datetime | None = None) -> QualityReport:
+    """Measure every configured table and write the report.
+
+    Args:
+        config: the pipeline's configuration.
+        paths: where reports go.
+        as_of: training cutoff of the run that is planned; rows after its test window are not looked at.  None: the
+            newest possible.
+
+    Raises:
+        ConfigurationError: a source is not there or can't be read.
+        InvalidInputError: ``as_of`` leaves nothing to train on, or nothing to judge on.
+    """
+    from pipeline import ingest
+    from pipeline.data_quality.exposition import exposition
+    from pipeline.data_quality.report import QualityReport
+
+    measured_at = utc_now()
+    missing = ingest.missing_columns(config)
+    clock = _Clock.of(config, as_of, measured_at, readable=not missing[INTERACTIONS])
+    report = QualityReport(
+        source=config.source.name,
+        measured_at=measured_at,
+        now=clock.now,
+        visible_until=clock.until,
+        tables=_tables(config, missing, clock),
+    )
+    write_atomic(paths.data_quality_report, report.model_dump_json(indent=2) + "\n")
+    write_atomic(paths.data_quality_metrics, exposition(report))
+    return report
+
+
+@dataclass(frozen=True)
+class _Clock:
+    """What "now" is, and where the log ends for a planned run."""
+
+    now: dt.datetime
+    until: dt.datetime
+
+    @classmethod
+    def of(cls, config: PipelineConfig, as_of: dt.datetime | None, wall: dt.datetime, *, readable: bool) -> _Clock:
+        from pipeline import ingest
+
+        if not readable or not _anything(config):
+            return cls(now=wall, until=wall)
+        if as_of is None and config.clock == "wall_time":
+            return cls(now=wall, until=wall + ingest.CLOCK_SKEW)
+        end = ingest.resolve_window(config, as_of).end
+        return cls(now=wall if config.clock == "wall_time" else end, until=end)
+
+
+def _anything(config: PipelineConfig) -> bool:
+    from pipeline import ingest
+
+    try:
+        ingest.log_span(config)
+    except InvalidInputError:
+        return False
+    return True
+
+
+def _tables(config: PipelineConfig, missing: dict[str, list[str]], clock: _Clock) -> dict[str, TableQuality]:
+    from pipeline import ingest
+    from pipeline.data_quality import tables
+
+    source = config.source
+    found, items = {}, None
+    if source.items is not None and missing[ITEMS]:
+        found[ITEMS] = tables.lacking(missing[ITEMS], _names(source.items.path, config))
+    elif (lazy := ingest.scan_items(config)) is not None:
+        with step("measure items") as doing:
+            items = lazy.collect()
+            doing.rows = items.height
+            found[ITEMS] = tables.catalogue(items)
+    if missing[INTERACTIONS]:
+        found[INTERACTIONS] = tables.lacking(missing[INTERACTIONS], _names(source.interactions.path, config))
+        return found
+    with step("measure interactions") as doing:
+        rows = ingest.scan_interactions(config, given=True).collect()
+        doing.rows = rows.height
+        found[INTERACTIONS] = tables.interactions(config, rows, items, now=clock.now, until=clock.until)
+    return found
+
+
+def _names(path: str, config: PipelineConfig) -> list[str]:
+    from pipeline import ingest
+
+    return ingest.scan(path, config.folder).collect_schema().names()
+
+
+def describe(report: QualityReport) -> str:
+    """Return the report in a few lines for a terminal or a log."""
+    lines = [f"{report.source}, rows before {report.visible_until:%Y-%m-%d %H:%M %Z}"]
+    for name, table in sorted(report.tables.items()):
+        age = "" if table.age_seconds is None else f", newest row {table.age_seconds / 3600:.1f} h old"
+        lines.append(f"  {name:<14} score {table.score:>6.2f}  {table.rows:>10,} rows{age}")
+        worst = [part for part in table.measurements if part.score is not None and part.bad]
+        lines += [f"    {part.name:<26} {part.score:>6.2f}  {part.detail}" for part in worst]
+        lines += [f"    odd: {said}" for said in table.anomalies]
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m pipeline.data_quality_v2", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--as-of", metavar="DATE", help="training cutoff of the planned run; default: the newest")
+    parser.add_argument("--report-only", action="store_true", help="exit 0 whatever the scores are")
+    parser.add_argument("--config", type=Path, help="default: $PIPELINE_CONFIG, else config/pipeline.yaml")
+    parser.add_argument("--policy", type=Path, help="default: $RELEASE_POLICY, else config/release_policy.yaml")
+    options = parser.parse_args(arguments)
+    log_to_terminal()
+    try:
+        config = load_config(options.config)
+        minimum = load_policy(options.policy or default_policy_path()).minimum_data_quality_score
+        as_of = parse_as_of(options.as_of, config.source.zone) if options.as_of else None
+    except InvalidInputError as error:
+        parser.error(str(error))
+    try:
+        report = check_data(config, ReleasePaths.from_environment(), as_of)
+    except (ModelReleaseError, OSError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return _UNMEASURED
+    sys.stdout.write(describe(report) + "\n")
+    below = {} if minimum is None else {name: score for name, score in report.scores.items() if score < minimum}
+    for name, score in below.items():
+        sys.stdout.write(f"{name}: score {score:.2f} is below {minimum:g}, the release policy's minimum\n")
+    return _BELOW if below and not options.report_only else _GOOD
+
+
+if __name__ == "__main__":
+    sys.exit(main())
