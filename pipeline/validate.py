@@ -1,0 +1,165 @@
+"""Would the stages run?  ``python -m pipeline.validate [--as-of DATE]`` finds out without making anything.
+
+Looks at the imports, the configuration with the parameters of every algorithm it names, the release policy, the
+sources with their columns and times, the registry, and whether results can be written.  All problems are named.
+
+Exit status: 0 no problem, 1 problems, 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import importlib
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from model_release.adapters.file_ledger import FileLedger
+from model_release.adapters.file_registry import FileRegistry
+from model_release.errors import ConfigurationError, ModelReleaseError
+from model_release.paths import ReleasePaths
+from model_release.policy import default_policy_path, load_policy
+from pipeline.config import PipelineConfig, default_config_path, load_config
+from pipeline.window import parse_as_of
+
+STAGES = ("pipeline.data_quality_v2", "pipeline.train_models", "pipeline.evaluate", "model_release.gate")
+_NEEDED = (
+    *STAGES,
+    "pipeline.algorithms.catalogue",
+    "pipeline.judging",
+    "pipeline.plot",
+    "pipeline.data_quality.tables",
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found; ``problem`` is None if all is well."""
+
+    what: str
+    detail: str
+    problem: str | None = None
+
+
+def validate(
+    paths: ReleasePaths, *, config_path: Path | None = None, policy_path: Path | None = None, as_of: str | None = None
+) -> list[Finding]:
+    """Make every check that can be made; one that fails does not stop the others.
+
+    Args:
+        paths: where results would go.
+        config_path: None: as ``load_config`` finds it.
+        policy_path: None: as the gate finds it.
+        as_of: training cutoff as given on the command line.
+    """
+    findings = [_try("imports", _imports)]
+    try:
+        config: PipelineConfig | None = load_config(config_path)
+        findings.append(Finding("configuration", str(config_path or default_config_path())))
+    except ConfigurationError as error:
+        config = None
+        findings.append(Finding("configuration", "", str(error)))
+    findings.append(_try("release policy", lambda: _policy(policy_path or default_policy_path())))
+    if config is not None:
+        findings.extend(_of_config(config, as_of))
+    findings.append(_try("registry", lambda: _registry(paths)))
+    findings.extend(_try("output", partial(_writable, folder)) for folder in (paths.models, paths.evaluation))
+    return findings
+
+
+def _of_config(config: PipelineConfig, as_of: str | None) -> Iterator[Finding]:
+    yield _try("algorithms", lambda: _algorithms(config))
+    columns = _try("sources", lambda: _sources(config))
+    yield columns
+    if columns.problem is None:
+        yield _try("window", lambda: _window(config, as_of))
+
+
+def _try(what: str, check: Callable[[], str]) -> Finding:
+    try:
+        return Finding(what, check())
+    except (ModelReleaseError, OSError, ImportError) as error:
+        return Finding(what, "", str(error))
+
+
+def _imports() -> str:
+    for name in _NEEDED:
+        importlib.import_module(name)
+    return f"{len(_NEEDED)} modules"
+
+
+def _policy(path: Path) -> str:
+    return f"{path}: {len(load_policy(path).checks)} checks"
+
+
+def _algorithms(config: PipelineConfig) -> str:
+    from pipeline.algorithms.catalogue import make
+
+    training = config.training
+    named = training.auto if training.algorithm == "auto" else (training.algorithm,)
+    names = sorted({*named, *training.algorithms})
+    for name in names:
+        make(name, training.algorithms.get(name, {}))
+    return ", ".join(names)
+
+
+def _sources(config: PipelineConfig) -> str:
+    from pipeline import ingest
+
+    for table, names in ingest.missing_columns(config).items():
+        if names:
+            raise ConfigurationError(f"source.{table} has no column {names[0]!r}")
+    rows = ingest.scan_interactions(config).head(1000).collect()
+    items = ingest.scan_items(config)
+    said = "no items" if items is None else f"{items.head(1000).collect().width} item columns"
+    return f"{config.source.interactions.path}: {rows.width} columns, {said}"
+
+
+def _window(config: PipelineConfig, as_of: str | None) -> str:
+    from pipeline import ingest
+
+    cutoff: dt.datetime | None = parse_as_of(as_of, config.source.zone) if as_of else None
+    window = ingest.resolve_window(config, cutoff)
+    return f"train before {window.start:%Y-%m-%d %H:%M %Z}, judge on the {window.horizon_days} days after"
+
+
+def _registry(paths: ReleasePaths) -> str:
+    registry = FileRegistry(paths).read()
+    entries = len(FileLedger(paths).read())
+    current = registry.current.run_id if registry.current else "no run"
+    return f"generation {registry.generation}, {current} is current, {entries} ledger entries"
+
+
+def _writable(folder: Path) -> str:
+    """Write a file there, or where it would be made, and take it away again."""
+    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    try:
+        with tempfile.NamedTemporaryFile(dir=there):
+            return str(folder)
+    except OSError as error:
+        raise OSError(f"{folder} can't be written: {error.strerror or error}") from error
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m pipeline.validate", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--as-of", metavar="DATE", help="training cutoff; default: the last whole horizon")
+    parser.add_argument("--config", type=Path, help="default: $PIPELINE_CONFIG, else config/pipeline.yaml")
+    parser.add_argument("--policy", type=Path, help="default: $RELEASE_POLICY, else config/release_policy.yaml")
+    options = parser.parse_args(arguments)
+    findings = validate(
+        ReleasePaths.from_environment(), config_path=options.config, policy_path=options.policy, as_of=options.as_of
+    )
+    for finding in findings:
+        sign, said = ("ok    ", finding.detail) if finding.problem is None else ("FAILED", finding.problem)
+        sys.stdout.write(f"{sign}  {finding.what:<15} {said}\n")
+    return 1 if any(finding.problem is not None for finding in findings) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
