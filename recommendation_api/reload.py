@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-import os
 import threading
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,13 +16,11 @@ from model_release import rollout
 from model_release.adapters.file_ledger import FileLedger
 from model_release.adapters.file_registry import FileRegistry
 from model_release.contract import (
-    Desired,
     LeaseReceipt,
     LeaseRequest,
     ModelsReport,
     ReloadReceipt,
     ReloadRequest,
-    WorkerReport,
     utc_now,
 )
 from model_release.errors import (
@@ -35,18 +31,16 @@ from model_release.errors import (
     ModelReleaseError,
     StateError,
 )
-from model_release.ledger import Event, LedgerEntry, of_release
-from model_release.phases import record
-from model_release.registry import Registry, expect, register, renew_lease
-from model_release.rollout import Move
+from model_release.registry import Registry, expect, renew_lease
+from recommendation_api.by_hand import ByHand
 from recommendation_api.metrics import Metrics
 from recommendation_api.model_store import ModelStore
 from recommendation_api.problems import RegistryBehindError, ShuttingDownError, status_of
-from recommendation_api.serving import Serving, desired_of, lease_end
+from recommendation_api.reports import models_report, receipt
+from recommendation_api.serving import Serving, lease_end
 from recommendation_api.settings import Settings
 
 _log = logging.getLogger("recommendation_api")
-_WORKERS = 1  # processes of this replica
 _SPARE_RUNS = 1  # resident beside current and candidate: the way back takes milliseconds
 
 
@@ -134,33 +128,7 @@ class ModelServer:
 
     def report(self) -> ModelsReport:
         """Return desired and observed state."""
-        desired: Desired | None = None
-        problem = None
-        try:
-            registry = self._read()
-            desired = desired_of(registry)
-            if registry.generation < self.serving.generation:
-                problem = _went_back(registry, self.serving)
-        except (StateError, OSError) as error:
-            problem = str(error)
-        serving = self.serving
-        worker = WorkerReport(
-            pid=os.getpid(),
-            generation=serving.generation,
-            current=serving.current.run_id if serving.current else None,
-            candidate=serving.trial(time.time()),
-            resident=self._store.resident,
-            loaded_at=serving.current.loaded_at if serving.current else None,
-            degraded=serving.problem,
-        )
-        return ModelsReport(
-            replica=self._settings.replica,
-            desired=desired,
-            problem=problem,
-            workers_expected=_WORKERS,
-            workers=(worker,),
-            reported_at=utc_now(),
-        )
+        return models_report(self._read, self.serving, replica=self._settings.replica, resident=self._store.resident)
 
     def not_ready(self) -> str | None:
         """Return why this replica should get no requests yet; None: it is ready."""
@@ -209,45 +177,15 @@ class ModelServer:
         return self._receipt("serving", request, changed=changed, message=message)
 
     def _by_hand(self, request: ReloadRequest, by: str) -> ReloadReceipt:
-        """Make the commit too: one call to any replica moves the fleet, since all watch the registry."""
-        run_id = _named(request)
-        release_id = request.release_id or f"by-hand-{uuid.uuid4().hex[:12]}"
-        move = Move(
-            run_id=run_id,
-            release_id=release_id,
-            mode=request.mode,
-            rollout=request.rollout,
-            lease_seconds=request.lease_seconds,
-        )
-        self._refuse_replay(move)
-        if request.source == "staging":
-            self._store.publish_staged(run_id)
-        self._store.load(run_id, self._read(), source="models")
-        digest, at = self._store.manifest_sha256(run_id), utc_now()
-        self._registry.update(
-            lambda registry: register(registry, run_id=run_id, manifest_sha256=digest, release_id=release_id, at=at)
-        )
-        registered = LedgerEntry(at=at, event=Event.REGISTERED, release_id=release_id, by=by, run_id=run_id)
-        if not any(known.event is Event.REGISTERED and known.run_id == run_id for known in self._ledger.read()):
-            record(self._ledger, registered)
-        done = rollout.commit(
-            self._registry, self._ledger, move, by=by, at=at, cause="person", reason="by hand, through the API"
-        )
+        call = ByHand(self._store, self._registry, self._ledger, by)
+        move = call.move(request, _named(request))
+        done = call.commit(move, source=request.source)
         before = self.serving
         self._switch(done.registry)
-        rollout.conclude(self._ledger, move, done.registry, by=by, at=utc_now(), cause="person")
+        call.conclude(move, done)
         changed = done.changed or self.serving.generation != before.generation
         message = f"committed generation {done.registry.generation}" if done.changed else "was desired already"
         return self._receipt("serving", request, changed=changed, message=message)
-
-    def _refuse_replay(self, move: Move) -> None:
-        """Refuse a call whose release was carried out before and has been superseded: a replayed curl moves nothing."""
-        entries = of_release(self._ledger.read(), move.release_id)
-        carried_out = any(entry.event is Event.COMMITTED for entry in entries)
-        if carried_out and not rollout.in_force(self._read(), move.release_id):
-            raise IllegalMoveError(
-                f"release {move.release_id!r} was carried out and superseded since: give another release_id to do it again"
-            )
 
     def _switch(self, registry: Registry) -> None:
         """Load what ``registry`` desires, then replace the pointer.
@@ -312,23 +250,7 @@ class ModelServer:
         return registry
 
     def _receipt(self, status: str, request: ReloadRequest, *, changed: bool, message: str) -> ReloadReceipt:
-        serving = self.serving
-        current = serving.registry.current
-        trial = serving.trial(time.time()) if request.mode != "primary" else None
-        served = trial.run_id if trial else serving.current.run_id if serving.current else None
-        return ReloadReceipt.model_validate(
-            {
-                "status": status,
-                "changed": changed,
-                "mode": request.mode,
-                "run_id": request.run_id if status == "prepared" else served,
-                "generation": serving.generation,
-                "rollout": trial.rollout if trial else None,
-                "previous_run_id": current.previous_run_id if current else None,
-                "workers": _WORKERS,
-                "message": message,
-            }
-        )
+        return receipt(status, request, self.serving, changed=changed, message=message)
 
     def _show(self) -> None:
         serving, metrics = self.serving, self._metrics
@@ -367,11 +289,4 @@ def _desires(registry: Registry, request: ReloadRequest) -> bool:
         request.run_id,
         request.mode,
         request.rollout,
-    )
-
-
-def _went_back(registry: Registry, serving: Serving) -> str:
-    return (
-        f"the registry is at generation {registry.generation}, this replica serves {serving.generation}: it was replaced "
-        "by an older one; nothing is changed until it is ahead again"
     )

@@ -26,6 +26,7 @@ from rich.text import Text
 
 from model_release.adapters.decisions import read_decision
 from model_release.adapters.file_ledger import FileLedger
+from model_release.adapters.ranked_lists import RankedLists
 from model_release.adapters.recommendation_api_client import RecommendationApiClient
 from model_release.adapters.run_store import RunStore
 from model_release.errors import ModelReleaseError
@@ -51,6 +52,7 @@ SIGNS = {
 }
 RUN_SECONDS = 900.0
 RELEASED, FAILED, REJECTED = 0, 1, 3
+_LOG_COLUMNS = 140  # when the output is no terminal
 
 
 @dataclass
@@ -90,6 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo; return its exit status."""
     options = _parser().parse_args(arguments)
     console = Console()
+    console = console if console.is_terminal else Console(width=_LOG_COLUMNS)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that everything is stopped
     try:
         stack = LocalStack(options.home)
@@ -150,7 +153,7 @@ def _release(
         console.print(
             f"  {entry.at:%H:%M:%S}  [bold]{entry.event}[/bold]  {entry.reason or entry.run_id or ''}", highlight=False
         )
-    served = _show_served(console, stack)
+    served = _show_served(console, stack, paths)
     _show_addresses(console, stack)
     if run.state != "success":
         rejected = decision is not None and not decision.released
@@ -184,7 +187,7 @@ def _follow(console: Console, rest: httpx.Client, dag_run_id: str) -> DagRun:
     return run
 
 
-def _show_served(console: Console, stack: LocalStack) -> str | None:
+def _show_served(console: Console, stack: LocalStack, paths: ReleasePaths) -> str | None:
     """Ask the API itself what it serves, and for one household's recommendations."""
     console.rule("What users get now")
     with RecommendationApiClient(stack.api_url) as api:
@@ -200,16 +203,22 @@ def _show_served(console: Console, stack: LocalStack) -> str | None:
     console.print("GET /models", style="bold")
     console.print(workers)
     console.print("GET /recommend/1?k=5", style="bold")
-    console.print_json(answer.model_dump_json())
+    console.print_json(answer.model_dump_json(), indent=None)
+    if answer.run_id is not None:
+        model = RankedLists(RunStore(paths).folder(answer.run_id))
+        for item in answer.items:
+            console.print(f"  {item:>10}  {model.item_name(item) or ''}", highlight=False)
     return answer.run_id
 
 
 def _show_addresses(console: Console, stack: LocalStack) -> None:
-    rows = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_header=False)
-    rows.add_row("Airflow", f"{stack.airflow_url}/dags/{DAG_ID}", f"login {stack.username} / {stack.password}")
-    rows.add_row("Recommendation API", f"{stack.api_url}/docs", "try /recommend/1, /models, /metrics")
-    rows.add_row("State", str(stack.home), "models/, data/evaluation/, logs/")
-    console.print(rows)
+    console.rule("Look around")
+    for what, where, how in (
+        ("Airflow", f"{stack.airflow_url}/dags/{DAG_ID}", f"login {stack.username} / {stack.password}"),
+        ("Recommendation API", f"{stack.api_url}/docs", "try /recommend/1, /models, /metrics"),
+        ("State", str(stack.home), "models/, data/evaluation/, logs/"),
+    ):
+        console.print(f"{what:<20}[bold]{where}[/bold]\n{'':<20}[dim]{how}[/dim]", soft_wrap=True, highlight=False)
 
 
 def _wait(stack: LocalStack) -> None:
