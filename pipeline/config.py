@@ -31,6 +31,12 @@ class InteractionColumns(Frozen):
     quantity: str | None = None
     price: str | None = None
 
+    @property
+    def used(self) -> tuple[str, ...]:
+        """All configured columns."""
+        named = (self.user_id, self.item_id, self.timestamp, self.quantity, self.price)
+        return tuple(name for name in named if name is not None)
+
 
 class ItemColumns(Frozen):
     """Which columns describe an item; ``name`` may be put together from several."""
@@ -140,8 +146,7 @@ class PipelineConfig(Frozen):
 
     @model_validator(mode="after")
     def _one_meaning_per_column(self) -> PipelineConfig:
-        columns = self.source.interactions.columns
-        used = [name for name in columns.model_dump().values() if name is not None]
+        used = self.source.interactions.columns.used
         twice = sorted({name for name in used if used.count(name) > 1})
         if twice:
             raise ValueError(f"source.interactions.columns uses {twice[0]!r} twice: a column has one meaning")

@@ -50,7 +50,7 @@ def check_data(config: PipelineConfig, paths: ReleasePaths, as_of: dt.datetime |
     from pipeline.data_quality.report import QualityReport
 
     measured_at = utc_now()
-    missing = ingest.missing_columns(config)
+    missing = {table: ingest.missing_columns(config, table) for table in (INTERACTIONS, ITEMS)}
     clock = _Clock.of(config, as_of, measured_at, readable=not missing[INTERACTIONS])
     report = QualityReport(
         source=config.source.name,
@@ -103,14 +103,14 @@ def _tables(config: PipelineConfig, missing: dict[str, list[str]], clock: _Clock
         found[ITEMS] = tables.lacking(missing[ITEMS], _names(source.items.path, config))
     elif (lazy := ingest.scan_items(config)) is not None:
         with step("measure items") as doing:
-            items = lazy.collect()
+            items = ingest.collect(lazy, "source.items")
             doing.rows = items.height
             found[ITEMS] = tables.catalogue(items)
     if missing[INTERACTIONS]:
         found[INTERACTIONS] = tables.lacking(missing[INTERACTIONS], _names(source.interactions.path, config))
         return found
     with step("measure interactions") as doing:
-        rows = ingest.scan_interactions(config, given=True).collect()
+        rows = ingest.collect(ingest.scan_interactions(config, given=True), source.interactions.path)
         doing.rows = rows.height
         found[INTERACTIONS] = tables.interactions(config, rows, items, now=clock.now, until=clock.until)
     return found

@@ -16,24 +16,13 @@ import polars as pl
 from model_release.artifact import DataSnapshot
 from model_release.contract import utc_now
 from model_release.errors import ConfigurationError, InvalidInputError
-from pipeline.config import PipelineConfig
+from pipeline import timestamps
+from pipeline.config import Interactions, Items, PipelineConfig
 from pipeline.progress import step
 from pipeline.window import Window, resolve_as_of
 
 CLOCK_SKEW = dt.timedelta(minutes=5)  # between the machine that wrote the log and this one
 PACKAGE_SCHEME = "package://"
-TIMESTAMP = pl.Datetime("us", "UTC")
-_OFFSET_FORMAT = "%+"  # ISO 8601 with an offset or Z
-_NAIVE_FORMATS = (
-    "%Y-%m-%d %H:%M:%S%.f",
-    "%Y-%m-%dT%H:%M:%S%.f",
-    "%Y-%m-%d %H:%M",
-    "%Y/%m/%d %H:%M:%S",
-    "%Y/%m/%d %H:%M",
-)
-_DATE_FORMATS = ("%Y-%m-%d", "%Y/%m/%d", "%Y%m%d")
-_MILLISECONDS_FROM = 10**11  # as seconds that would be the year 5138
-_MICROSECONDS_FROM = 10**14
 
 
 def locate(path: str, folder: Path) -> str:
@@ -46,7 +35,7 @@ def locate(path: str, folder: Path) -> str:
         package, _, inside = path.removeprefix(PACKAGE_SCHEME).partition("/")
         try:
             found = Path(str(importlib.resources.files(package).joinpath(inside)))
-        except ModuleNotFoundError as error:
+        except (ModuleNotFoundError, ValueError) as error:
             raise ConfigurationError(f"{path}: the package {package!r} is not installed") from error
     else:
         found = folder / path
@@ -79,20 +68,30 @@ def scan(path: str, folder: Path) -> pl.LazyFrame:
     return frame
 
 
-def missing_columns(config: PipelineConfig) -> dict[str, list[str]]:
-    """Return, per configured table, the configured columns that its source does not have.
+def collect(frame: pl.LazyFrame, path: str) -> pl.DataFrame:
+    """Read what was opened by ``scan``.
 
     Raises:
-        ConfigurationError: a source is not there or can't be read.
+        ConfigurationError: it is damaged further in, or is no UTF-8.
     """
-    source = config.source
-    columns = source.interactions.columns
-    schema = scan(source.interactions.path, config.folder).collect_schema()
-    found = {"interactions": [name for name in columns.model_dump().values() if name and name not in schema]}
-    if source.items is not None:
-        schema = scan(source.items.path, config.folder).collect_schema()
-        found["items"] = [name for name in source.items.columns.used if name not in schema]
-    return found
+    try:
+        return frame.collect()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigurationError(f"{path} can't be read: {reason}; expected whole rows, and CSV in UTF-8") from error
+
+
+def missing_columns(config: PipelineConfig, table: str) -> list[str]:
+    """Return the configured columns that the source of ``table``, ``interactions`` or ``items``, does not have.
+
+    Raises:
+        ConfigurationError: the source is not there or can't be read.
+    """
+    source: Interactions | Items | None = getattr(config.source, table)
+    if source is None:
+        return []
+    schema = scan(source.path, config.folder).collect_schema()
+    return [name for name in source.columns.used if name not in schema]
 
 
 def scan_interactions(config: PipelineConfig, *, given: bool = False) -> pl.LazyFrame:
@@ -110,11 +109,11 @@ def scan_interactions(config: PipelineConfig, *, given: bool = False) -> pl.Lazy
     frame = scan(source.path, config.folder)
     columns = source.columns
     schema = frame.collect_schema()
-    _need(schema, [name for name in columns.model_dump().values() if name], f"source.interactions ({source.path})")
+    _need(schema, list(columns.used), f"source.interactions ({source.path})")
     selected = [
         _identifier(schema, columns.user_id).alias("user_id"),
         _identifier(schema, columns.item_id).alias("item_id"),
-        _timestamp(schema, columns.timestamp, config.source.timezone).alias("timestamp"),
+        timestamps.utc(schema, columns.timestamp, config.source.timezone).alias("timestamp"),
     ]
     for meaning, name in (("quantity", columns.quantity), ("price", columns.price)):
         if name is not None:
@@ -139,7 +138,7 @@ def load_interactions(
             frame = frame.filter(pl.col("timestamp") >= since)
         if before is not None:
             frame = frame.filter(pl.col("timestamp") < before)
-        rows = frame.collect()
+        rows = collect(frame, config.source.interactions.path)
         doing.rows = rows.height
     if rows.is_empty():
         raise InvalidInputError(
@@ -187,7 +186,8 @@ def load_items(config: PipelineConfig) -> pl.DataFrame:
         pl.lit(None, pl.String).alias(name) for name in ("name", "category") if name not in frame.collect_schema()
     ]
     items = frame.with_columns(missing).filter(pl.col("item_id").is_not_null())
-    return items.select("item_id", "name", "category").unique("item_id", keep="first", maintain_order=True).collect()
+    items = items.select("item_id", "name", "category").unique("item_id", keep="first", maintain_order=True)
+    return collect(items, "source.items")
 
 
 def log_span(config: PipelineConfig) -> tuple[dt.datetime, dt.datetime]:
@@ -201,7 +201,7 @@ def log_span(config: PipelineConfig) -> tuple[dt.datetime, dt.datetime]:
         .filter(usable() & (pl.col("timestamp") <= pl.lit(utc_now() + CLOCK_SKEW)))
         .select(pl.col("timestamp").min().alias("first"), pl.col("timestamp").max().alias("last"))
     )
-    first, last = span.collect().row(0)
+    first, last = collect(span, config.source.interactions.path).row(0)
     if first is None:
         raise InvalidInputError(f"{config.source.interactions.path} has no usable interaction")
     return first, last
@@ -249,39 +249,3 @@ def _identifier(schema: pl.Schema, name: str) -> pl.Expr:
     if schema[name].is_float():  # 17.0, as pandas writes integers beside nulls
         column = column.cast(pl.Int64, strict=False)
     return column.cast(pl.String)
-
-
-def _timestamp(schema: pl.Schema, name: str, zone: str) -> pl.Expr:
-    """Read a column as a time in UTC; what can't be read, or does not exist in ``zone``, is null."""
-    column, kind = pl.col(name), schema[name]
-    if isinstance(kind, pl.Datetime) and kind.time_zone is not None:
-        return column.dt.convert_time_zone("UTC").cast(TIMESTAMP)
-    if isinstance(kind, pl.Datetime):
-        return _in_zone(column.cast(pl.Datetime("us")), zone)
-    if kind == pl.Date:
-        return _in_zone(column.cast(pl.Datetime("us")), zone)
-    if kind.is_integer():
-        return _epoch(column)
-    text = column.cast(pl.String).str.strip_chars()
-    naive = [text.str.to_datetime(pattern, time_unit="us", strict=False) for pattern in _NAIVE_FORMATS]
-    naive += [text.str.to_date(pattern, strict=False).cast(pl.Datetime("us")) for pattern in _DATE_FORMATS]
-    aware = text.str.to_datetime(_OFFSET_FORMAT, time_unit="us", time_zone="UTC", strict=False)
-    epoch = _epoch(pl.when(text.str.contains(r"^\d{9,17}$")).then(text).cast(pl.Int64, strict=False))
-    return pl.coalesce(aware, _in_zone(pl.coalesce(naive), zone), epoch)
-
-
-def _in_zone(column: pl.Expr, zone: str) -> pl.Expr:
-    local = column.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
-    return local.dt.convert_time_zone("UTC").cast(TIMESTAMP)
-
-
-def _epoch(column: pl.Expr) -> pl.Expr:
-    """Read seconds, milliseconds or microseconds since 1970, told apart by their size."""
-    micros = (
-        pl.when(column.abs() < _MILLISECONDS_FROM)
-        .then(column * 1_000_000)
-        .when(column.abs() < _MICROSECONDS_FROM)
-        .then(column * 1_000)
-        .otherwise(column)
-    )
-    return micros.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")

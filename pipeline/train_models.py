@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+import hashlib
 import json
 import subprocess
 import sys
@@ -96,12 +97,13 @@ def train(
     with step("describe the data"):
         data = ingest.snapshot(config, rows)
     described = Algorithm(name=name, parameters=parameters_of(model), seed=config.training.seed)
-    run_id = new_run_id(name, window.as_of, _content(config, window, described, data))
+    items = ingest.load_items(config)
+    run_id = new_run_id(name, window.as_of, _content(config, window, described, data, items))
     store = RunStore(paths)
     new = run_id not in store.run_ids()
     if new:
         plan = _Plan(run_id, window, described, data, validation)
-        new = _publish(config, store, plan, rows, model)
+        new = _publish(config, store, plan, rows, items, model)
     return TrainedRun(
         run_id=run_id,
         algorithm=name,
@@ -139,7 +141,9 @@ class _Plan:
         )
 
 
-def _publish(config: PipelineConfig, store: RunStore, plan: _Plan, rows: pl.DataFrame, model: Any) -> bool:
+def _publish(
+    config: PipelineConfig, store: RunStore, plan: _Plan, rows: pl.DataFrame, items: pl.DataFrame, model: Any
+) -> bool:
     """Train, write and publish; return False if somebody else published the same run meanwhile."""
     from pipeline.algorithms.protocol import TrainingData
 
@@ -148,7 +152,7 @@ def _publish(config: PipelineConfig, store: RunStore, plan: _Plan, rows: pl.Data
     with step(f"train {plan.algorithm.name}"):
         fitted = model.fit(data, seed=plan.algorithm.seed)
     with store.staging(plan.run_id) as folder:
-        _write_lists(config, folder, data, fitted)
+        _write_lists(config, folder, data, items, fitted)
         _write_golden(folder, plan.manifest(store.entries(folder)), data)
         try:
             with step(f"publish run {plan.run_id}"):
@@ -158,8 +162,7 @@ def _publish(config: PipelineConfig, store: RunStore, plan: _Plan, rows: pl.Data
     return True
 
 
-def _write_lists(config: PipelineConfig, folder: Path, data: TrainingData, fitted: Any) -> None:
-    from pipeline import ingest
+def _write_lists(config: PipelineConfig, folder: Path, data: TrainingData, items: pl.DataFrame, fitted: Any) -> None:
     from pipeline.ranking import popular_items, rank_users, similar_items
 
     training = config.training
@@ -169,7 +172,6 @@ def _write_lists(config: PipelineConfig, folder: Path, data: TrainingData, fitte
     with step("find similar items") as doing:
         similar = similar_items(data, depth=training.similar_list_length)
         doing.rows = len(similar)
-    items = ingest.load_items(config)
     names = dict(zip(items["item_id"].to_list(), items["name"].to_list(), strict=True))
     write(
         folder,
@@ -199,13 +201,15 @@ def _spread(names: Sequence[str], count: int) -> list[str]:
     return [names[len(names) * number // count] for number in range(count)] if len(names) > count else list(names)
 
 
-def _content(config: PipelineConfig, window: Window, algorithm: Algorithm, data: DataSnapshot) -> str:
+def _content(
+    config: PipelineConfig, window: Window, algorithm: Algorithm, data: DataSnapshot, items: pl.DataFrame
+) -> str:
     """Return everything that determines a run, as text."""
     parts = {
         "as_of": window.as_of.isoformat(),
         "algorithm": algorithm.model_dump(mode="json"),
         "data": data.content_sha256,
-        "items": config.source.items.model_dump(mode="json") if config.source.items else None,
+        "names": hashlib.sha256(items.select("item_id", "name").write_csv().encode()).hexdigest(),
         "repeat_purchases": config.repeat_purchases,
         "lengths": [config.training.user_list_length, config.training.similar_list_length],
         "code": [__version__, _git_commit()],

@@ -72,11 +72,17 @@ def validate(
 
 
 def _of_config(config: PipelineConfig, as_of: str | None) -> Iterator[Finding]:
-    yield _try("algorithms", lambda: _algorithms(config))
-    columns = _try("sources", lambda: _sources(config))
-    yield columns
-    if columns.problem is None:
+    training = config.training
+    named = training.auto if training.algorithm == "auto" else (training.algorithm,)
+    for name in sorted({*named, *training.algorithms}):
+        yield _try("algorithm", partial(_algorithm, config, name))
+    tables = ["interactions"] if config.source.items is None else ["interactions", "items"]
+    sources = [_try(f"source {table}", partial(_source, config, table)) for table in tables]
+    yield from sources
+    if sources[0].problem is None:
         yield _try("window", lambda: _window(config, as_of))
+    elif as_of:
+        yield _try("as_of", lambda: f"{parse_as_of(as_of, config.source.zone)}")
 
 
 def _try(what: str, check: Callable[[], str]) -> Finding:
@@ -96,27 +102,25 @@ def _policy(path: Path) -> str:
     return f"{path}: {len(load_policy(path).checks)} checks"
 
 
-def _algorithms(config: PipelineConfig) -> str:
-    from pipeline.algorithms.catalogue import make
+def _algorithm(config: PipelineConfig, name: str) -> str:
+    from pipeline.algorithms.catalogue import make, parameters_of
 
-    training = config.training
-    named = training.auto if training.algorithm == "auto" else (training.algorithm,)
-    names = sorted({*named, *training.algorithms})
-    for name in names:
-        make(name, training.algorithms.get(name, {}))
-    return ", ".join(names)
+    chosen = make(name, config.training.algorithms.get(name, {}))  # type: ignore[call-overload]
+    parameters = ", ".join(f"{key} {value}" for key, value in parameters_of(chosen).items())
+    return f"{name}: {parameters}"
 
 
-def _sources(config: PipelineConfig) -> str:
+def _source(config: PipelineConfig, table: str) -> str:
     from pipeline import ingest
 
-    for table, names in ingest.missing_columns(config).items():
-        if names:
-            raise ConfigurationError(f"source.{table} has no column {names[0]!r}")
-    rows = ingest.scan_interactions(config).head(1000).collect()
-    items = ingest.scan_items(config)
-    said = "no items" if items is None else f"{items.head(1000).collect().width} item columns"
-    return f"{config.source.interactions.path}: {rows.width} columns, {said}"
+    missing = ingest.missing_columns(config, table)
+    if missing:
+        raise ConfigurationError(f"source.{table} has no column {', '.join(map(repr, missing))}")
+    frame = ingest.scan_interactions(config) if table == "interactions" else ingest.scan_items(config)
+    if frame is None:
+        raise ConfigurationError(f"source.{table} is not configured")
+    rows = ingest.collect(frame.head(1000), f"source.{table}")
+    return f"{rows.width} columns"
 
 
 def _window(config: PipelineConfig, as_of: str | None) -> str:
@@ -157,7 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     for finding in findings:
         sign, said = ("ok    ", finding.detail) if finding.problem is None else ("FAILED", finding.problem)
-        sys.stdout.write(f"{sign}  {finding.what:<15} {said}\n")
+        sys.stdout.write(f"{sign}  {finding.what:<20} {said}\n")
     return 1 if any(finding.problem is not None for finding in findings) else 0
 
 

@@ -52,16 +52,18 @@ def _neighbours(habits: sp.csr_matrix, count: int) -> sp.csr_matrix:
     n = habits.shape[0]
     damped = habits.sqrt()  # square roots tame the one item that is bought every day
     unit = _rows_divided(damped, np.sqrt(np.asarray(damped.multiply(damped).sum(axis=1)).ravel()))
-    keep = min(count, n - 1)
+    keep = min(count, n)
     blocks = []
     for start in range(0, n, _BLOCK):
         block = np.asarray((unit[start : start + _BLOCK] @ unit.T).todense(), np.float32)
         block[np.arange(len(block)), np.arange(start, start + len(block))] = 0.0
-        if keep < n:
-            cut = np.partition(block, n - keep - 1, axis=1)[:, n - keep - 1, None] if keep else np.inf
-            block[block <= cut] = 0.0
-        blocks.append(sp.csr_matrix(block))
+        # exactly `keep`, also where many are equally near: users with one purchase often are
+        others = np.argpartition(-block, keep - 1, axis=1)[:, :keep]
+        nearest = np.take_along_axis(block, others, axis=1)
+        rows = np.repeat(np.arange(len(block)), keep)
+        blocks.append(sp.csr_matrix((nearest.ravel(), (rows, others.ravel())), shape=block.shape))
     weights = sp.vstack(blocks, format="csr")
+    weights.eliminate_zeros()
     return _rows_divided(weights, np.asarray(weights.sum(axis=1)).ravel())
 
 

@@ -55,12 +55,11 @@ def measure(rows: pl.DataFrame, *, until: dt.datetime, recent_days: int, history
 
 
 def _numbers(recent: pl.Series, reference: pl.Series) -> float:
-    """Bin by the deciles of the reference; equal deciles become one bin."""
-    known = reference.drop_nulls().to_numpy()
-    new = recent.drop_nulls().to_numpy()
+    """Bin the numbers by the deciles of the reference; equal deciles become one bin."""
+    known, new = (values.filter(values.is_finite()).to_numpy() for values in (reference, recent))
     if not len(known) or not len(new):
-        return psi(np.array([float(len(new)), float(recent.null_count())]),
-                   np.array([float(len(known)), float(reference.null_count())]))  # fmt: skip
+        counted = ((len(values), side.len() - len(values)) for values, side in ((new, recent), (known, reference)))
+        return psi(*(np.array(pair, np.float64) for pair in counted))
     edges = np.unique(np.quantile(known, np.linspace(0, 1, _BINS + 1)[1:-1]))
     counts = [
         np.bincount(np.searchsorted(edges, values, side="left"), minlength=len(edges) + 1) for values in (new, known)

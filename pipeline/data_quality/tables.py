@@ -11,6 +11,7 @@ from pipeline import ingest
 from pipeline.config import PipelineConfig, Range
 from pipeline.data_quality import drift, volume
 from pipeline.data_quality.report import Measurement, TableQuality, share_score, table_quality
+from pipeline.timestamps import TIMESTAMP
 
 _EARLIEST = dt.datetime(1990, 1, 1, tzinfo=dt.UTC)  # before that it is a clock that was never set
 _REQUIRED = ("user_id", "item_id")
@@ -56,7 +57,7 @@ def interactions(
     return table_quality(
         seen.height,
         tuple(measurements),
-        age_seconds=(now - newest).total_seconds() if isinstance(newest, dt.datetime) else None,
+        age_seconds=_age(newest, now) if isinstance(newest, dt.datetime) else None,
         anomalies=(*([future.detail] if future.bad else []), *amount.odd_days, *shifted),
         drift=moved,
     )
@@ -76,6 +77,12 @@ def catalogue(rows: pl.DataFrame) -> TableQuality:
             none = rows[name].null_count()
             measurements.append(Measurement(name=f"nulls: {name}", kind="rows", score=None, bad=none, of=rows.height))
     return table_quality(rows.height, tuple(measurements))
+
+
+def _age(newest: dt.datetime, now: dt.datetime) -> float:
+    """Return the age in seconds; a row that is ahead by no more than clocks differ is new."""
+    age = (now - newest).total_seconds()
+    return 0.0 if -ingest.CLOCK_SKEW.total_seconds() <= age < 0 else age
 
 
 def _future(rows: pl.DataFrame) -> Measurement:
@@ -108,7 +115,7 @@ def _unreadable(rows: pl.DataFrame) -> list[Measurement]:
 
 def _rules(rows: pl.DataFrame, config: PipelineConfig) -> list[Measurement]:
     columns = {name: pa.Column(pl.String, _not_empty(), nullable=False) for name in _REQUIRED}
-    columns["timestamp"] = pa.Column(ingest.TIMESTAMP, pa.Check.ge(_EARLIEST, name="ranges"), nullable=True)
+    columns["timestamp"] = pa.Column(TIMESTAMP, pa.Check.ge(_EARLIEST, name="ranges"), nullable=True)
     for name, plausible in (("quantity", config.data_quality.quantity), ("price", config.data_quality.price)):
         if name in rows.columns:
             columns[name] = pa.Column(pl.Float64, _within(plausible), nullable=True)
