@@ -1,0 +1,51 @@
+"""A real Airflow (scheduler, triggerer, API server, DAG processor) and a real recommendation API, once for all tests."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from scripts.local_stack import LocalStack
+from tests.fakes_wecom import FakeWeCom, wecom
+from tests.live.installation import Installation
+from tests.live.shop import FIRST_DAYS, POLICY, write_shop
+
+DAGS = ("recommendation_pipeline", "recommendation_rollback", "recommendation_latch")
+
+
+@pytest.fixture(scope="session")
+def robot() -> Iterator[FakeWeCom]:
+    with wecom() as fake:
+        yield fake
+
+
+@pytest.fixture(scope="session")
+def installation(tmp_path_factory: pytest.TempPathFactory, robot: FakeWeCom) -> Iterator[Installation]:
+    """Everything is up, the DAGs are known and paused, nothing is released yet."""
+    home = tmp_path_factory.mktemp("live")
+    config = write_shop(home / "shop", FIRST_DAYS)
+    policy = home / "release_policy.yaml"
+    policy.write_text(POLICY)
+    settings = home / "airflow" / "config" / "airflow_local_settings.py"
+    settings.parent.mkdir(parents=True)
+    shutil.copy(Path(__file__).with_name("faults.py"), settings)
+    connection = {
+        "conn_type": "http",
+        "schema": "http",
+        "host": "127.0.0.1",
+        "port": int(robot.url.rpartition(":")[2]),
+        "password": robot.key,
+    }
+    extra = {
+        "PIPELINE_CONFIG": str(config),
+        "RELEASE_POLICY": str(policy),
+        "AIRFLOW_CONN_WECOM_ROBOT": json.dumps(connection),
+    }
+    with LocalStack(home, extra=extra, schedule="30 3 * * *") as stack, stack.rest() as rest:
+        made = Installation(stack, rest, robot)
+        made.wait_until("Airflow knows the DAGs", lambda: all(rest.get(f"/dags/{dag}").is_success for dag in DAGS))
+        yield made
