@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import anyio.to_thread
 from fastapi import Body, Depends, FastAPI
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -42,6 +43,21 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+class _AnyText(Convertor[str]):
+    """An id as it was sent; Starlette's own ``path`` loses a newline at its end, and so asks for somebody else."""
+
+    regex = r"[\s\S]*"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("any_text", _AnyText())
+
+
 def create_app(settings: Settings) -> FastAPI:
     """Return the API of one replica; it loads what the registry desires when it starts."""
     metrics = Metrics()
@@ -65,8 +81,8 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(title="Recommendation API", version=__version__, lifespan=lifespan)
     app.state.settings = settings
     problems.install(app)
-    app.router.routes.append(Route("/recommend/{user_id:path}", recommender.recommend))
-    app.router.routes.append(Route("/similar/{item_id:path}", recommender.similar))
+    app.router.routes.append(Route("/recommend/{user_id:any_text}", recommender.recommend))
+    app.router.routes.append(Route("/similar/{item_id:any_text}", recommender.similar))
     _add_reload(app, server)
     _add_reads(app, server, metrics)
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]
