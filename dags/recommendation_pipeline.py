@@ -34,10 +34,9 @@ SCHEDULE = os.environ.get("RECOMMENDATION_PIPELINE_SCHEDULE", "30 3 * * *")
 @task
 def check_data() -> dict[str, Any]:
     """Measure the data's quality; what is good enough, the gate decides."""
-    from pipeline.data_quality_v2 import check_data as check
-
     from model_release.paths import ReleasePaths
     from pipeline.config import load_config
+    from pipeline.data_quality_v2 import check_data as check
 
     with decisions_fail():
         form = read_form(get_current_context()["params"])
@@ -112,7 +111,7 @@ def recommendation_pipeline() -> None:
             prepare_only="{{ params.dry_run }}",
         )
         >> RunVerifyOperator(task_id="verify", run_id=run_id, mode=mode)
-        >> ReleaseCloseOperator(task_id="close_release", retries=3).as_teardown()
+        >> ReleaseCloseOperator(task_id="close_release", retries=3).as_teardown(on_failure_fail_dagrun=True)
     )
 
 

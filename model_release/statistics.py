@@ -19,7 +19,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 Floats = npt.NDArray[np.float64]
 _FEWEST = 2  # observations that have a spread
@@ -56,7 +55,7 @@ def t_interval(values: Floats, confidence: float) -> Interval:
         ValueError: fewer than two values, or one that is not finite.
     """
     mean, error, n = _moments(values)
-    reach = float(stats.t.ppf(confidence, n - 1)) * error
+    reach = _t_quantile(confidence, n - 1) * error
     return Interval(mean, mean - reach, mean + reach, error, n)
 
 
@@ -121,4 +120,11 @@ def _pivots(values: Floats, rng: np.random.Generator, resamples: int) -> Floats:
 
 
 def _reach(n: int, confidence: float, power: float) -> float:
-    return float(stats.t.ppf(confidence, n - 1) + stats.t.ppf(power, n - 1))
+    return _t_quantile(confidence, n - 1) + _t_quantile(power, n - 1)
+
+
+def _t_quantile(probability: float, degrees_of_freedom: int) -> float:
+    """Return the quantile of Student's t distribution."""
+    from scipy.special import stdtrit  # here, because it costs more than all else that a DAG file imports
+
+    return float(stdtrit(degrees_of_freedom, probability))

@@ -1,0 +1,103 @@
+"""The DAG files: they parse, they say what runs in which order, and their forms refuse what makes no sense."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+
+from model_release.errors import InvalidInputError
+from model_release_airflow.form import read_form
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def dags() -> dict[str, Any]:
+    bag = DagBag(dag_folder=str(PROJECT / "dags"), collect_dags=False)
+    bag.collect_dags(dag_folder=str(PROJECT / "dags"), only_if_updated=False)
+    assert bag.import_errors == {}
+    return dict(bag.dags)
+
+
+def chain(dag: Any) -> list[str]:
+    return [task.task_id for task in dag.topological_sort()]
+
+
+def test_the_pipeline_runs_its_tasks_in_order(dags: dict[str, Any]) -> None:
+    dag = dags["recommendation_pipeline"]
+    tasks = ["check_data", "train", "evaluate", "register", "quality_gate", "model_reload", "verify", "close_release"]
+    assert chain(dag) == tasks
+    for before, after in itertools.pairwise(tasks):
+        assert after in dag.get_task(before).downstream_task_ids
+    assert (dag.catchup, dag.max_active_runs) == (False, 1)
+    assert dag.get_task("close_release").is_teardown
+    assert dag.get_task("close_release").on_failure_fail_dagrun
+
+
+def test_the_schedule_is_a_time_in_shanghai(dags: dict[str, Any]) -> None:
+    timetable = dags["recommendation_pipeline"].timetable
+    assert timetable.expression == "30 3 * * *"
+    assert str(timetable.timezone) == "Asia/Shanghai"
+
+
+def test_every_task_that_changes_something_is_tried_again(dags: dict[str, Any]) -> None:
+    """A killed worker or scheduler costs a try: without a second one the release would end there."""
+    for dag in dags.values():
+        for task in dag.tasks:
+            assert task.retries >= 1, (dag.dag_id, task.task_id)
+            assert task.retry_delay >= timedelta(seconds=1)
+
+
+def test_every_dag_tells_how_it_ended(dags: dict[str, Any]) -> None:
+    for dag in dags.values():
+        assert dag.has_on_success_callback, dag.dag_id
+        assert dag.has_on_failure_callback, dag.dag_id
+
+
+def test_rollback_waits_for_no_gate(dags: dict[str, Any]) -> None:
+    assert chain(dags["recommendation_rollback"]) == ["choose_run", "latch", "model_reload", "verify", "close_release"]
+
+
+def test_reading_the_dag_files_imports_nothing_heavy() -> None:
+    """Airflow reads them every few seconds: polars, scipy and the models stay out."""
+    code = """
+import sys
+sys.path[:0] = ["dags"]
+import recommendation_pipeline, recommendation_rollback, recommendation_latch
+heavy = {"polars", "scipy", "implicit", "pandera", "matplotlib", "pipeline"} & set(sys.modules)
+assert not heavy, heavy
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        ({"mode": "primary", "rollout": 0.5}, "contradict each other"),
+        ({"mode": "shadow"}, "needs a rollout"),
+        ({"mode": "canary", "rollout": 1.5}, "rollout"),
+        ({"run_id": "a", "as_of": "2026-01-01"}, "as_of and algorithm"),
+        ({"run_id": "a", "algorithm": "popular"}, "as_of and algorithm"),
+        ({"run_id": "../a"}, "run_id"),
+        ({"modus": "shadow"}, "modus"),
+    ],
+)
+def test_a_form_that_contradicts_itself_is_refused_by_name(form: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidInputError, match=said):
+        read_form(form)
+
+
+def test_the_form_of_the_dag_is_the_form_that_is_read(dags: dict[str, Any]) -> None:
+    """Its defaults make a valid form, and no field is shown that is not read."""
+    defaults = dags["recommendation_pipeline"].params.dump()
+    form = read_form(defaults)
+    assert (form.mode, form.rollout, form.dry_run) == ("primary", None, False)
+    assert set(defaults) == set(type(form).model_fields)
