@@ -58,7 +58,9 @@ from model_release.adapters.run_store import RunStore
 from model_release.paths import ReleasePaths
 
 runs = RunStore(ReleasePaths.from_environment()).run_ids()
-raise SystemExit("no run in models/: train one first") if not runs else print(runs[0])
+if not runs:
+    raise SystemExit("no run in models/: train one first")
+print(runs[0])
 PYTHON
 }
 

@@ -1,0 +1,49 @@
+"""The demo's own small decisions; the whole of it is tried by hand and by the live tests' stack."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import pytest
+
+from model_release.paths import ReleasePaths
+from scripts import demo
+from scripts.local_stack import LocalStack
+from tests.runs import publish_run
+
+
+def test_each_demo_run_is_a_week_after_the_last(tmp_path: Path) -> None:
+    paths = ReleasePaths(tmp_path)
+    assert demo.next_as_of(paths) == demo.FIRST_AS_OF
+    publish_run(paths, "first", as_of=demo.FIRST_AS_OF)
+    assert demo.next_as_of(paths) == demo.FIRST_AS_OF + dt.timedelta(days=7)
+
+
+def test_the_demo_ends_where_the_log_ends(tmp_path: Path) -> None:
+    paths = ReleasePaths(tmp_path)
+    publish_run(paths, "last", as_of=demo.LAST_AS_OF)
+    assert demo.next_as_of(paths) == demo.LAST_AS_OF
+
+
+def test_a_bad_date_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        demo.main(["--once", "--as-of", "christmas"])
+    assert "christmas" in capsys.readouterr().err
+
+
+def test_secrets_are_made_once_and_readable_by_their_owner_alone(tmp_path: Path) -> None:
+    first, second = LocalStack(tmp_path), LocalStack(tmp_path)
+    assert first.reload_token == second.reload_token
+    assert len(first.reload_token) >= 32
+    assert (tmp_path / "secrets.json").stat().st_mode & 0o077 == 0
+
+
+def test_two_stacks_do_not_share_ports(tmp_path: Path) -> None:
+    stack = LocalStack(tmp_path)
+    assert stack.airflow_port != stack.api_port
+
+
+def test_nobodys_own_airflow_settings_leak_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "CeleryExecutor")
+    assert "AIRFLOW__CORE__EXECUTOR" not in LocalStack(tmp_path).environment
