@@ -1,0 +1,117 @@
+"""Who may change what is served, and that the token stays where it was configured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import httpx
+import pytest
+
+from model_release.contract import LEASE_PATH, RELOAD_PATH
+from tests.api.conftest import StartReplica
+from tests.api.replica import TOKEN, Replica
+
+WRONG: list[dict[str, str]] = [
+    {},
+    {"Authorization": "Bearer wrong"},
+    {"Authorization": f"Basic {TOKEN}"},
+    {"Authorization": TOKEN},
+    {"Authorization": "Bearer"},
+    {"Authorization": f"Bearer {TOKEN[:-1]}"},
+    {"Authorization": f"Bearer {TOKEN}x"},
+]
+DEVELOPMENT = {"RECOMMENDATION_API_DEVELOPMENT": "true"}
+LEASE = {"release_id": "release-1", "generation": 1, "lease_seconds": 60}
+
+
+@pytest.mark.parametrize("headers", WRONG)
+def test_without_the_token_nothing_is_changed(replica: Replica, headers: dict[str, str]) -> None:
+    """401 with the challenge, for a reload, a preparation and a lease, before the body is acted on."""
+    before = replica.home.registry.read()
+    bodies: list[tuple[str, Mapping[str, object]]] = [
+        (RELOAD_PATH, {"run_id": "run-b"}),
+        (RELOAD_PATH, {"run_id": "run-b", "prepare": True}),
+        (RELOAD_PATH, {}),
+        (LEASE_PATH, LEASE),
+    ]
+    for path, body in bodies:
+        answer = replica.http.post(path, headers=headers, json=body)
+        assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+        assert answer.headers["content-type"] == "application/problem+json"
+    assert replica.home.registry.read() == before
+    assert replica.serves("run-a")
+
+
+def test_the_scheme_may_be_written_in_any_case(replica: Replica) -> None:
+    """RFC 9110: the name of a scheme has no case."""
+    answer = replica.http.post(RELOAD_PATH, headers={"Authorization": f"bearer {TOKEN}"}, json={"run_id": "run-b"})
+    assert answer.status_code == 200
+
+
+def test_reads_need_no_token(replica: Replica) -> None:
+    """A shop, a probe and Prometheus have none."""
+    for path in ("/models", "/metrics", "/health/live", "/health/ready", "/recommend/u1", "/similar/i1"):
+        assert replica.http.get(path).status_code == 200
+
+
+def test_without_a_configured_token_changes_are_refused(start: StartReplica) -> None:
+    """Nobody may, whatever they send; reads go on."""
+    replica = start(token=None)
+    for headers in ({}, {"Authorization": "Bearer"}, {"Authorization": "Bearer None"}):
+        for path, body in ((RELOAD_PATH, {"run_id": "run-b"}), (LEASE_PATH, LEASE)):
+            answer = replica.http.post(path, headers=headers, json=body)
+            assert answer.status_code == 403
+            assert "no MODEL_RELOAD_TOKEN is configured" in answer.json()["detail"]
+    assert replica.serves("run-a")
+
+
+def test_in_development_only_a_direct_call_from_loopback_may(start: StartReplica) -> None:
+    """Behind a proxy everybody seems to come from loopback."""
+    replica = start(token=None, settings=DEVELOPMENT)
+    for name in ("Forwarded", "X-Forwarded-For"):
+        answer = replica.http.post(RELOAD_PATH, headers={name: "203.0.113.7"}, json={"run_id": "run-b"})
+        assert answer.status_code == 403
+    assert replica.serves("run-a")
+    assert replica.reload(run_id="run-b")["changed"] is True
+    assert replica.serves("run-b")
+
+
+def test_development_does_not_open_what_has_a_token(start: StartReplica) -> None:
+    """A token that is configured is asked for, also on loopback."""
+    replica = start(settings=DEVELOPMENT)
+    assert replica.http.post(RELOAD_PATH, json={"run_id": "run-b"}).status_code == 401
+    assert replica.reload(run_id="run-b")["changed"] is True
+
+
+def test_the_token_may_come_from_a_file(start: StartReplica, tmp_path: Path) -> None:
+    """As container platforms hand over secrets."""
+    file = tmp_path / "token"
+    file.write_text("token-from-a-file\n")
+    replica = start(token=None, settings={"MODEL_RELOAD_TOKEN_FILE": str(file)})
+    headers = {"Authorization": "Bearer token-from-a-file"}
+    assert replica.http.post(RELOAD_PATH, headers=headers, json={"run_id": "run-b"}).status_code == 200
+
+
+def test_no_token_is_ever_in_an_answer_a_log_or_a_state_file(start: StartReplica) -> None:
+    """Neither the configured one nor a wrong one that somebody sent, however a call ends."""
+    replica = start()
+    wrong = "another-secret-77aa"
+    answers: list[httpx.Response] = []
+    for token in (TOKEN, wrong):
+        headers = {"Authorization": f"Bearer {token}"}
+        for body in (b'{"run_id": "run-b"}', b'{"run_id": "run-x"}', b"{", b'{"unknown": 1}', b""):
+            answers.append(replica.http.post(RELOAD_PATH, headers=headers, content=body))
+        answers.append(replica.http.post(LEASE_PATH, headers=headers, json=LEASE))
+        for path in ("/models", "/metrics", "/openapi.json", "/recommend/u1", "/health/ready", "/no-such-path"):
+            answers.append(replica.http.get(path, headers=headers))
+    replica.home.paths.registry.write_bytes(b"damaged")
+    answers.append(replica.post(RELOAD_PATH, {"run_id": "run-a"}))
+    assert {answer.status_code for answer in answers} >= {200, 401, 404, 422, 503}
+    replica.close()
+    said = [answer.text + json.dumps(dict(answer.headers)) for answer in answers]
+    files = [path.read_bytes().decode(errors="replace") for path in replica.home.paths.models.glob("*.json*")]
+    for secret in (TOKEN, wrong):
+        assert not [text for text in (*said, *files, replica.log) if secret in text]
+    assert "still serving" in replica.log or "Shutting down" in replica.log
