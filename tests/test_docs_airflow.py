@@ -1,0 +1,107 @@
+"""docs/reference/airflow.md says what DAGs, operators and connections are."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from tests.docs_pages import PROJECT, REFERENCE, agree, codes, names, section, table
+
+
+@pytest.fixture(scope="module")
+def airflow_home() -> Iterator[None]:
+    """A folder for what Airflow writes when it is imported, unless other tests have given it one."""
+    if "AIRFLOW_HOME" in os.environ:
+        yield
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["AIRFLOW_HOME"] = folder
+        yield
+        del os.environ["AIRFLOW_HOME"]
+
+
+@pytest.mark.usefixtures("airflow_home")
+@pytest.mark.parametrize("dag", ["pipeline", "rollback", "latch"])
+def test_every_field_of_a_form_is_explained(dag: str) -> None:
+    from model_release_airflow import form
+
+    params: Mapping[str, Any] = getattr(form, f"{dag.upper()}_PARAMS")
+    rows = {codes(row[0])[0]: row for row in table("airflow.md", f"`recommendation_{dag}`", "Param")}
+    agree(set(rows), set(params), f"airflow.md, recommendation_{dag}")
+    for name, param in params.items():
+        expected = {None: "none", "": "required"}.get(param.value, str(param.value).lower())
+        assert rows[name][2].strip("`") == expected, name
+
+
+def parts() -> Mapping[str, Callable[..., Any]]:
+    from model_release_airflow.notifications.wecom import WeComRobotNotifier
+    from model_release_airflow.operators.latch import LatchOperator
+    from model_release_airflow.operators.model_reload import ModelReloadOperator
+    from model_release_airflow.operators.release_close import ReleaseCloseOperator
+    from model_release_airflow.operators.run_register import RunRegisterOperator
+    from model_release_airflow.operators.run_verify import RunVerifyOperator
+    from model_release_airflow.sensors.quality_gate import QualityGateSensor
+
+    found: Sequence[Any] = (
+        RunRegisterOperator, QualityGateSensor, ModelReloadOperator, RunVerifyOperator, ReleaseCloseOperator,
+        LatchOperator, WeComRobotNotifier,
+    )  # fmt: skip
+    return {part.__name__: part for part in found}
+
+
+@pytest.mark.usefixtures("airflow_home")
+@pytest.mark.parametrize(
+    "name",
+    [
+        "RunRegisterOperator", "QualityGateSensor", "ModelReloadOperator", "RunVerifyOperator",
+        "ReleaseCloseOperator", "LatchOperator", "WeComRobotNotifier",
+    ],
+)  # fmt: skip
+def test_every_parameter_of_an_airflow_part_is_explained(name: str) -> None:
+    part: Any = parts()[name]
+    own = {
+        key: parameter
+        for key, parameter in inspect.signature(part.__init__).parameters.items()
+        if key != "self" and parameter.kind is not inspect.Parameter.VAR_KEYWORD
+    }
+    rows = {codes(row[0])[0]: row for row in table("airflow.md", f"`{name}`", "parameter")}
+    agree(set(rows), set(own), f"airflow.md, {name}")
+    for key, parameter in own.items():
+        default = parameter.default
+        expected = {inspect.Parameter.empty: "required", None: "none", "": "empty"}.get(default, f"`{default}`")
+        assert rows[key][1] == expected, f"{name}.{key}"
+        assert ("Templated." in rows[key][2]) == (key in part.template_fields), f"{name}.{key}"
+
+
+@pytest.mark.usefixtures("airflow_home")
+def test_every_field_of_the_connection_is_explained() -> None:
+    from model_release_airflow.hooks.recommendation_api import RecommendationApiHook
+    from model_release_airflow.provider import CONNECTION_FORM, get_provider_info
+
+    (kind,) = get_provider_info()["connection-types"]
+    assert f"Connection type `{RecommendationApiHook.conn_type}`" in (REFERENCE / "airflow.md").read_text()
+    standard = {"host", "port", "schema", "password"}
+    assert set(CONNECTION_FORM["placeholders"]) == standard
+    agree(
+        names("airflow.md", f"Connection type `{kind['connection-type']}`", "field"),
+        standard | set(kind["conn-fields"]),
+        "airflow.md, connection",
+    )
+
+
+@pytest.mark.usefixtures("airflow_home")
+def test_every_task_of_a_dag_is_named_in_its_order() -> None:
+    """The line of tasks below each DAG's heading is the order in its file."""
+    for dag in ("pipeline", "rollback"):
+        text = section("airflow.md", f"`recommendation_{dag}`")
+        written = re.findall(r"\w+", next(line for line in text.splitlines() if " >> " in line))
+        source = (PROJECT / "dags" / f"recommendation_{dag}.py").read_text(encoding="utf-8")
+        found = re.findall(r'task_id="(\w+)"', source)
+        assert written[-len(found) :] == found, dag
+        assert set(written[: -len(found)]) == set(re.findall(r"^@task.*?\ndef (\w+)", source, re.MULTILINE)), dag

@@ -1,0 +1,94 @@
+"""docs/reference/recommendation-api.md and metrics-api.md say what the API is."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from prometheus_client.metrics_core import Metric
+
+from model_release.paths import ReleasePaths
+from recommendation_api import problems
+from recommendation_api.app import create_app
+from recommendation_api.metrics import Metrics
+from recommendation_api.settings import PREFIX, TOKEN, TOKEN_FILE, Settings
+from tests.docs_pages import HEADING, REFERENCE, agree, codes, prose, section, table
+
+
+def settings(tmp_path: Path) -> Settings:
+    return Settings(paths=ReleasePaths(tmp_path))
+
+
+def test_every_route_has_its_heading(tmp_path: Path) -> None:
+    document = create_app(settings(tmp_path)).openapi()
+    routes = {f"{method.upper()} {path}" for path, methods in document["paths"].items() for method in methods}
+    titles = [title for _, title in HEADING.findall(prose(REFERENCE / "recommendation-api.md"))]
+    written = {code for title in titles for code in codes(title) if code.split(" ")[0] in {"GET", "POST"}}
+    agree(written, routes, "recommendation-api.md")
+
+
+def test_every_setting_is_explained_with_its_default(tmp_path: Path) -> None:
+    fixed = {"MODEL_RELEASE_HOME", TOKEN, TOKEN_FILE}
+    own = set(Settings.model_fields) - {"paths", "reload_token"}
+    rows = {codes(row[0])[0]: row for row in table("recommendation-api.md", "Settings", "variable")}
+    agree(set(rows), fixed | {PREFIX + name.upper() for name in own}, "recommendation-api.md, Settings")
+    made = settings(tmp_path)
+    for name in own - {"replica"}:
+        value = getattr(made, name)
+        expected = str(value).lower() if isinstance(value, bool) else str(value)
+        assert codes(rows[PREFIX + name.upper()][1]) == [expected], f"default of {name}"
+
+
+def test_every_problem_is_listed_with_its_status() -> None:
+    http_itself = {(401, "unauthorized"), (403, "forbidden"), (404, "not found"), (405, "method not allowed")}
+    elsewhere = {(500, "internal error"), (503, "not ready")}
+    known = {(status, title) for _, status, title in problems.STATUSES} | http_itself | elsewhere
+    rows = table("recommendation-api.md", "Errors", "status")
+    listed = {f"{row[0]} {codes(row[1])[0]}" for row in rows}
+    agree(listed, {f"{status} {title}" for status, title in known}, "recommendation-api.md, Errors")
+
+
+def test_the_example_problems_are_real_ones() -> None:
+    rows = table("recommendation-api.md", "Errors", "status")
+    known = {(int(row[0]), codes(row[1])[0]) for row in rows}
+    examples = re.findall(
+        r"^    (\d{3}) (\{.*?\})$", section("recommendation-api.md", "Examples"), re.MULTILINE | re.DOTALL
+    )
+    assert len(examples) >= 10
+    for status, text in examples:
+        body = json.loads(text)
+        assert set(body) == {"type", "title", "status", "detail"}, body
+        assert int(status) == body["status"], body
+        assert (body["status"], body["title"]) in known, body
+
+
+def families() -> dict[str, Metric]:
+    return {metric.name: metric for metric in Metrics().registry.collect()}
+
+
+def series_name(metric: Metric) -> str:
+    return f"{metric.name}_total" if metric.type == "counter" else metric.name
+
+
+def test_every_metric_is_explained() -> None:
+    rows = table("metrics-api.md", "Metrics of the recommendation API", "metric")
+    agree({codes(row[0])[0] for row in rows}, {series_name(metric) for metric in families().values()}, "metrics-api.md")
+
+
+def test_types_and_labels_of_the_metrics_are_true() -> None:
+    rows = {codes(row[0])[0]: row for row in table("metrics-api.md", "Metrics of the recommendation API", "metric")}
+    metrics = Metrics()
+    labels = {part._name: part._labelnames for part in vars(metrics).values() if hasattr(part, "_labelnames")}
+    for metric in families().values():
+        row = rows[series_name(metric)]
+        assert row[1] == metric.type, metric.name
+        assert tuple(codes(row[2])) == tuple(labels[metric.name]), metric.name
+
+
+def test_queries_name_metrics_that_exist() -> None:
+    """No sentence or query of the page names a metric that is not there."""
+    known = set(families()) | {series_name(metric) for metric in families().values()}
+    mentioned = set(re.findall(r"recommendation_[a-z_]+", prose(REFERENCE / "metrics-api.md")))
+    base = {re.sub(r"_(bucket|sum|count)$", "", name) for name in mentioned}
+    assert base <= known, sorted(base - known)
