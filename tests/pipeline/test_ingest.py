@@ -16,6 +16,7 @@ from model_release.contract import utc_now
 from model_release.errors import ConfigurationError, InvalidInputError
 from pipeline import ingest
 from pipeline.config import PipelineConfig, load_config
+from pipeline.timestamps import TIMESTAMP
 from tests.pipeline.logs import AS_OF, DAY, END, START, Source, changed
 
 CSV = {"source": {"name": "mine", "interactions": {"path": "log.csv"}}, "repeat_purchases": True}
@@ -35,7 +36,7 @@ def test_a_parquet_log_becomes_the_one_shape(grocery: Source) -> None:
     """Names and types are those that are promised, rows are those of the source in its order."""
     rows = ingest.load_interactions(grocery.config())
     assert dict(rows.schema) == {
-        "user_id": pl.String, "item_id": pl.String, "timestamp": ingest.timestamps.TIMESTAMP,
+        "user_id": pl.String, "item_id": pl.String, "timestamp": TIMESTAMP,
         "quantity": pl.Float64, "price": pl.Float64,
     }  # fmt: skip
     assert rows["user_id"].to_list() == [str(who) for who in grocery.rows["who"]]
@@ -85,7 +86,7 @@ def test_a_pattern_means_all_files_that_match(grocery: Source) -> None:
 def test_numbers_as_pandas_writes_them_are_whole_ids(grocery: Source) -> None:
     """17.0 is 17, and fits the 17 of the items; NaN and null are no id."""
     grocery.rows = grocery.rows.with_columns(
-        pl.when(pl.int_range(pl.len()) == 1).then(None).otherwise(pl.col("what")).cast(pl.Float64),
+        pl.when(pl.int_range(pl.len()) == 1).then(None).otherwise(pl.col("what")).cast(pl.Float64).alias("what"),
         pl.when(pl.int_range(pl.len()) == 2).then(float("nan")).otherwise(pl.col("who").cast(pl.Float64)).alias("who"),
     )
     rows = ingest.scan_interactions(grocery.config()).collect()
@@ -163,7 +164,7 @@ def test_a_log_that_is_damaged_further_in_is_named(tmp_path: Path, content: byte
     config = configured(tmp_path, content)
     for read in (ingest.load_interactions, ingest.log_span):
         with pytest.raises(ConfigurationError, match=r"log\.csv can't be read.*UTF-8"):
-            read(config)  # type: ignore[operator]
+            read(config)
 
 
 def test_a_file_of_an_installed_package_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,7 +222,7 @@ def test_rows_from_the_future_do_not_move_the_newest_window(grocery: Source) -> 
     before = ingest.resolve_window(grocery.config())
     assert before.start == AS_OF - DAY  # the newest row is of the evening before END
     wrong = grocery.rows[-1].with_columns(pl.lit(utc_now() + dt.timedelta(days=400)).alias("when"))
-    grocery.rows = pl.concat([grocery.rows, wrong.cast(dict(grocery.rows.schema))])
+    grocery.rows = pl.concat([grocery.rows, wrong.cast(grocery.rows.schema)])
     assert ingest.resolve_window(grocery.config()) == before
     assert ingest.log_span(grocery.config())[1] < END
 
