@@ -124,7 +124,7 @@ class WorkerReport(BaseModel):
     candidate: Trial | None
     resident: tuple[RunId, ...] = ()
     loaded_at: AwareDatetime | None = None
-    degraded: str | None = None  # why answers are degraded; None: they are not
+    degraded: str | None = None  # why it does not serve all that is desired; None: nothing is known to be unusable
 
 
 class ModelsReport(BaseModel):

@@ -201,6 +201,35 @@ def put_back(
     return Commit(registry=after, changed=changed, previous_run_id=note.previous_run_id)
 
 
+def end_lapsed_trial(store: RegistryStore, ledger: Ledger, *, by: str, at: dt.datetime) -> Commit | None:
+    """End the trial whose lease has run out by ``at``, whichever release it is of, and write it to the ledger.
+
+    Returns:
+        What is desired now; None if there is no such trial: its lease was renewed or its run promoted meanwhile.
+    """
+
+    def transition(registry: Registry) -> Registry:
+        candidate = registry.candidate
+        return transitions.end_trial(registry) if candidate is not None and candidate.expired(at) else registry
+
+    before, after = _update(store, ledger, transition)
+    if before.candidate is None or after.generation == before.generation:
+        return None
+    note = LedgerEntry(
+        at=at,
+        event=Event.TRIAL_ENDED,
+        release_id=before.candidate.release_id,
+        by=by,
+        run_id=_run_of(after),
+        previous_run_id=_run_of(after),
+        generation=after.generation,
+        mode="primary",
+        reason="the lease ran out without being renewed",
+    )
+    _note(ledger, note)
+    return Commit(registry=after, changed=True, previous_run_id=note.previous_run_id)
+
+
 def conclude_put_back(ledger: Ledger, done: Commit, *, release_id: str, by: str, at: dt.datetime) -> bool:
     """Write to the ledger that every replica serves the run from before again; return whether that was news."""
     entry = LedgerEntry(

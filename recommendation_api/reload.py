@@ -34,7 +34,7 @@ from model_release.errors import (
 from model_release.registry import Registry, expect, renew_lease
 from recommendation_api.by_hand import ByHand
 from recommendation_api.metrics import Metrics
-from recommendation_api.model_store import ModelStore
+from recommendation_api.model_store import LoadedRun, ModelStore
 from recommendation_api.problems import RegistryBehindError, ShuttingDownError, status_of
 from recommendation_api.reports import models_report, receipt
 from recommendation_api.serving import Serving, lease_end
@@ -115,14 +115,16 @@ class ModelServer:
         """Look at the registry once and follow it; end a trial whose lease has run out.  Never raises."""
         try:
             registry = self._read()
-            candidate = registry.candidate
-            if candidate is not None and candidate.expired(utc_now()):
-                registry = self._end_expired(candidate.release_id) or registry
+            if registry.candidate is not None and registry.candidate.expired(utc_now()):
+                registry = self._end_expired() or registry
             with self._lock:
-                if not self._closing and (registry != self.serving.registry or not self.started):
+                behind = registry != self.serving.registry or self.serving.problem is not None
+                if not self._closing and (behind or not self.started):
                     self._switch(registry)
         except (ModelReleaseError, OSError) as error:
             _log.warning("still serving generation %d: %s", self.serving.generation, error)
+        except Exception:  # noqa: BLE001  (a watcher that ended would never heal this replica)
+            _log.error("still serving generation %d", self.serving.generation, exc_info=True)
         finally:
             self.started = True
 
@@ -137,10 +139,8 @@ class ModelServer:
         if not self.started:
             return "loading what is desired"
         serving = self.serving
-        if serving.problem is not None:
-            return serving.problem
         if serving.current is None:
-            return self._registry_problem or "no run is current yet"
+            return serving.problem or self._registry_problem or "no run is current yet"
         return None
 
     def _prepare(self, request: ReloadRequest) -> ReloadReceipt:
@@ -177,6 +177,9 @@ class ModelServer:
         return self._receipt("serving", request, changed=changed, message=message)
 
     def _by_hand(self, request: ReloadRequest, by: str) -> ReloadReceipt:
+        registry = self._read()
+        if registry.generation < self.serving.generation:  # committing to it would move the replicas that restart
+            raise GenerationConflictError(expected=self.serving.generation, actual=registry.generation)
         call = ByHand(self._store, self._registry, self._ledger, by)
         move = call.move(request, _named(request))
         done = call.commit(move, source=request.source)
@@ -192,7 +195,7 @@ class ModelServer:
 
         Raises:
             ArtifactError: a desired run can't be loaded.  What was served before is served on; if there was nothing,
-                popular items of an older run are.
+                the current run without its candidate is, or else popular items of an older run.
         """
         old = self.serving
         if registry.generation < old.generation:
@@ -205,13 +208,24 @@ class ModelServer:
                 fallback = old.fallback or self._older_popular(registry)
                 self.serving = Serving(registry=old.registry, fallback=fallback, problem=str(error))
             raise
-        candidate = registry.candidate
-        trial = None
-        if candidate is not None and not candidate.expired(utc_now()):
-            trial = self._store.load(candidate.run_id, registry)
         fallback = loaded.fallback if loaded else ()
-        self.serving = Serving(registry, loaded, trial, fallback, None, lease_end(registry))
-        self._trim(self.serving)
+        try:
+            trial = self._candidate(registry)
+        except ArtifactError as error:
+            if old.current is None and loaded is not None:
+                self._serve(Serving(registry, loaded, None, fallback, str(error)))
+            raise
+        self._serve(Serving(registry, loaded, trial, fallback, None, lease_end(registry)))
+
+    def _candidate(self, registry: Registry) -> LoadedRun | None:
+        candidate = registry.candidate
+        if candidate is None or candidate.expired(utc_now()):
+            return None
+        return self._store.load(candidate.run_id, registry)
+
+    def _serve(self, serving: Serving) -> None:
+        self.serving = serving
+        self._trim(serving)
         self._show()
 
     def _older_popular(self, registry: Registry) -> tuple[str, ...]:
@@ -226,16 +240,9 @@ class ModelServer:
         used = {run.run_id for run in (serving.current, serving.candidate) if run is not None}
         self._store.keep(used | ({preparing} if preparing else set()), spare=_SPARE_RUNS)
 
-    def _end_expired(self, release_id: str) -> Registry | None:
-        _log.warning("the lease of release %s has run out: its trial ends", release_id)
-        done = rollout.put_back(
-            self._registry,
-            self._ledger,
-            release_id=release_id,
-            by=f"api:{self._settings.replica}",
-            at=utc_now(),
-            reason="the lease ran out without being renewed",
-        )
+    def _end_expired(self) -> Registry | None:
+        by = f"api:{self._settings.replica}"
+        done = rollout.end_lapsed_trial(self._registry, self._ledger, by=by, at=utc_now())
         return done.registry if done else None
 
     def _read(self) -> Registry:

@@ -42,11 +42,15 @@ def start(home: Home) -> Iterator[StartReplica]:
     started: list[Replica] = []
 
     def start_one(
-        name: str = "replica-1", *, token: str | None = TOKEN, settings: Mapping[str, str] | None = None
+        name: str = "replica-1",
+        *,
+        token: str | None = TOKEN,
+        settings: Mapping[str, str] | None = None,
+        ready: bool = True,
     ) -> Replica:
         replica = Replica(home, name=name, token=token, settings=settings)
         started.append(replica)
-        return replica.start_ready() if home.current else replica.start()
+        return replica.start_ready() if ready else replica.start()
 
     yield start_one
     for replica in started:

@@ -57,7 +57,7 @@ def test_a_restarted_replica_serves_what_is_desired_now(start: StartReplica, hom
     assert replica.worker.generation == home.generation
 
 
-def test_a_replica_is_not_ready_before_it_has_loaded(start: StartReplica, home: Home) -> None:
+def test_a_replica_is_not_ready_before_it_has_loaded(home: Home) -> None:
     """While the registry can't be read to its end it lives, says 503 and why, and answers degraded."""
     path = home.paths.registry
     content = path.read_bytes()

@@ -101,11 +101,11 @@ def test_no_token_is_ever_in_an_answer_a_log_or_a_state_file(start: StartReplica
     answers: list[httpx.Response] = []
     for token in (TOKEN, wrong):
         headers = {"Authorization": f"Bearer {token}"}
-        for body in (b'{"run_id": "run-b"}', b'{"run_id": "run-x"}', b"{", b'{"unknown": 1}', b""):
-            answers.append(replica.http.post(RELOAD_PATH, headers=headers, content=body))
+        bodies = (b'{"run_id": "run-b"}', b'{"run_id": "run-x"}', b"{", b'{"unknown": 1}', b"")
+        answers += [replica.http.post(RELOAD_PATH, headers=headers, content=body) for body in bodies]
         answers.append(replica.http.post(LEASE_PATH, headers=headers, json=LEASE))
-        for path in ("/models", "/metrics", "/openapi.json", "/recommend/u1", "/health/ready", "/no-such-path"):
-            answers.append(replica.http.get(path, headers=headers))
+        paths = ("/models", "/metrics", "/openapi.json", "/recommend/u1", "/health/ready", "/no-such-path")
+        answers += [replica.http.get(path, headers=headers) for path in paths]
     replica.home.paths.registry.write_bytes(b"damaged")
     answers.append(replica.post(RELOAD_PATH, {"run_id": "run-a"}))
     assert {answer.status_code for answer in answers} >= {200, 401, 404, 422, 503}
