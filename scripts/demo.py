@@ -216,6 +216,7 @@ def _show_addresses(console: Console, stack: LocalStack) -> None:
     for what, where, how in (
         ("Airflow", f"{stack.airflow_url}/dags/{DAG_ID}", f"login {stack.username} / {stack.password}"),
         ("Recommendation API", f"{stack.api_url}/docs", "try /recommend/1, /models, /metrics"),
+        ("Airflow's command", str(stack.command), f"try: {stack.command} dags trigger recommendation_rollback -c ..."),
         ("State", str(stack.home), "models/, data/evaluation/, logs/"),
     ):
         console.print(f"{what:<20}[bold]{where}[/bold]\n{'':<20}[dim]{how}[/dim]", soft_wrap=True, highlight=False)

@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import secrets
+import shlex
 import subprocess
 import sys
 import time
@@ -19,10 +20,12 @@ from types import TracebackType
 from typing import Any, Self
 
 import httpx
+from filelock import FileLock, Timeout
 
 from scripts.services import PROJECT, Service, StackError, free_port
 
 USERNAME = "admin"
+_AIRFLOW = str(Path(sys.executable).parent / "airflow")
 START_SECONDS = 180.0
 
 
@@ -46,6 +49,7 @@ class LocalStack:
         self.home = self.home.resolve()
         self.airflow_port, self.api_port = free_port(), free_port()
         self.username = USERNAME
+        self._claim = FileLock(self.home / ".lock")
         self.password, self.viewer_password, self._jwt, self.reload_token = self._secrets()
 
     @property
@@ -108,6 +112,7 @@ class LocalStack:
         Raises:
             StackError: something did not come up in time.
         """
+        self._lock()
         try:
             self.start_api()
             progress("starting the recommendation API and Airflow")
@@ -134,13 +139,14 @@ class LocalStack:
         passwords = airflow / "passwords.json"
         passwords.touch(mode=0o600)
         passwords.write_text(json.dumps({USERNAME: self.password, "viewer": self.viewer_password}))
-        command = [str(Path(sys.executable).parent / "airflow"), "standalone"]
-        self._start("airflow", command, self.home / "logs" / "airflow.log")
+        self._write_command()
+        self._start("airflow", [_AIRFLOW, "standalone"], self.home / "logs" / "airflow.log")
 
     def stop(self) -> None:
         """End everything that was started, the newest first."""
         for name in reversed(list(self.services)):
             self.services.pop(name).stop()
+        self._claim.release()
 
     def __enter__(self) -> Self:
         """Start."""
@@ -158,7 +164,7 @@ class LocalStack:
         Raises:
             StackError: it failed and ``check`` is set.
         """
-        command = [str(Path(sys.executable).parent / "airflow"), *arguments]
+        command = [_AIRFLOW, *arguments]
         done = subprocess.run(
             command, env=self.environment, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=180
         )
@@ -193,6 +199,30 @@ class LocalStack:
             time.sleep(0.3)
         raise StackError(f"{name} did not answer at {url} in {START_SECONDS:g} s:\n{self.services[name].tail()}")
 
+    @property
+    def command(self) -> Path:
+        """The ``airflow`` command of this stack, for people."""
+        return self.home / "airflow.sh"
+
+    def _write_command(self) -> None:
+        """Write :attr:`command`; its owner alone may read it, since it holds the reload token."""
+        lines = [f"export {name}={shlex.quote(value)}" for name, value in self.environment.items() if _is_ours(name)]
+        text = "\n".join(["#!/usr/bin/env bash", *lines, f'exec {shlex.quote(_AIRFLOW)} "$@"', ""])
+        self.command.touch(mode=0o700)
+        self.command.write_text(text)
+
+    def _lock(self) -> None:
+        """Claim the folder: two stacks in one would share a database and its scheduler's work.
+
+        Raises:
+            StackError: another stack runs there.
+        """
+        self.home.mkdir(parents=True, exist_ok=True)
+        try:
+            self._claim.acquire(timeout=0)
+        except Timeout as error:
+            raise StackError(f"another one runs in {self.home}: stop it first, or choose another folder") from error
+
     def _start(self, name: str, command: list[str], log: Path) -> None:
         service = Service(name, command, log, self.environment)
         self.services[name] = service
@@ -211,6 +241,10 @@ class LocalStack:
         known = json.loads(file.read_text())
         admin, viewer, jwt, reload_token = (str(known[name]) for name in names)
         return admin, viewer, jwt, reload_token
+
+
+def _is_ours(name: str) -> bool:
+    return name.startswith(("AIRFLOW", "MODEL_RE", "RECOMMENDATION_", "PIPELINE_CONFIG", "RELEASE_POLICY"))
 
 
 def _airflow_is_healthy(answer: httpx.Response) -> bool:

@@ -10,6 +10,7 @@ import pytest
 from model_release.paths import ReleasePaths
 from scripts import demo
 from scripts.local_stack import LocalStack
+from scripts.services import StackError
 from tests.runs import publish_run
 
 
@@ -47,3 +48,18 @@ def test_two_stacks_do_not_share_ports(tmp_path: Path) -> None:
 def test_nobodys_own_airflow_settings_leak_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "CeleryExecutor")
     assert "AIRFLOW__CORE__EXECUTOR" not in LocalStack(tmp_path).environment
+
+
+def test_two_stacks_do_not_run_in_one_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = LocalStack(tmp_path), LocalStack(tmp_path)
+    for stack in (first, second):
+        monkeypatch.setattr(stack, "start_api", lambda: None)
+        monkeypatch.setattr(stack, "start_airflow", lambda: None)
+        monkeypatch.setattr(stack, "wait_for", lambda *_, **__: None)
+    monkeypatch.setattr("scripts.local_stack.httpx.get", lambda *_, **__: None)
+    first.start()
+    with pytest.raises(StackError, match="another one runs in"):
+        second.start()
+    first.stop()
+    second.start()
+    second.stop()
