@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import DAG
 
 from model_release.errors import InvalidInputError
 from model_release_airflow.form import read_form
@@ -101,3 +103,14 @@ def test_the_form_of_the_dag_is_the_form_that_is_read(dags: dict[str, Any]) -> N
     form = read_form(defaults)
     assert (form.mode, form.rollout, form.dry_run) == ("primary", None, False)
     assert set(defaults) == set(type(form).model_fields)
+
+
+def test_the_documented_chain_can_be_appended_to_another_dag() -> None:
+    """The code block of the how-to guide is what it says: downstream of a task named ``train``."""
+    guide = (PROJECT / "docs/how-to/append-to-your-own-dag.md").read_text(encoding="utf-8")
+    code = guide.split("```python\n")[1].split("```")[0]
+    with DAG("another", schedule=None) as dag:
+        names: dict[str, Any] = {"train": EmptyOperator(task_id="train")}
+        exec(compile(code, "guide", "exec"), names)  # noqa: S102  (the guide's own code)
+    assert chain(dag) == ["train", "register", "quality_gate", "model_reload", "verify", "close_release"]
+    assert dag.get_task("close_release").is_teardown
