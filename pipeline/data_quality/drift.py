@@ -48,7 +48,8 @@ def measure(rows: pl.DataFrame, *, until: dt.datetime, recent_days: int, history
     weekdays = pl.col("timestamp").dt.weekday()
     found.append(Drift(what="hour", psi=_categories(recent.select(hours), reference.select(hours))))
     found.append(Drift(what="weekday", psi=_categories(recent.select(weekdays), reference.select(weekdays))))
-    top = reference["item_id"].value_counts(sort=True).head(_TOP_ITEMS)["item_id"].implode()
+    counted = reference.group_by("item_id").len().sort(["len", "item_id"], descending=[True, False])
+    top = counted["item_id"].head(_TOP_ITEMS).implode()
     items = pl.when(pl.col("item_id").is_in(top)).then(pl.col("item_id")).otherwise(pl.lit("other"))
     found.append(Drift(what="items", psi=_categories(recent.select(items), reference.select(items))))
     return tuple(found)
@@ -74,5 +75,6 @@ def _categories(recent: pl.DataFrame, reference: pl.DataFrame) -> float:
         .len("recent")
         .join(reference.group_by(name).len("reference"), on=name, how="full", coalesce=True)
         .fill_null(0)
+        .sort(name)  # the same sum to the last digit, every time
     )
     return psi(joined["recent"].to_numpy().astype(np.float64), joined["reference"].to_numpy().astype(np.float64))
