@@ -137,7 +137,10 @@ class Judged:
         answers = [golden.answer(model, "recommend", user, depth) for user in users]
         unknown = sum(model.recommend(user, 1) is None for user in users)
         ranked = (
-            pl.DataFrame({"user_id": users, "item_id": [list(answer) for answer in answers]})
+            pl.DataFrame(
+                {"user_id": users, "item_id": [list(answer) for answer in answers]},
+                schema={"user_id": pl.String, "item_id": pl.List(pl.String)},  # also if every answer is empty
+            )
             .with_columns(rank=pl.int_ranges(pl.col("item_id").list.len()))
             .explode("item_id", "rank")
             .drop_nulls("item_id")
