@@ -34,4 +34,6 @@ else
     step "actionlint: workflows" actionlint
     step "zizmor: workflows' security" zizmor --offline --quiet .github/workflows
 fi
-exec python -m pytest "$@"
+# Two processes at least: one is mostly waiting for Airflow.
+processes=$(python -c 'import os; print(min(4, max(2, os.cpu_count() or 2)))')
+exec python -m pytest -n "$processes" --dist loadgroup "$@"
