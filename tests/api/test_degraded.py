@@ -25,7 +25,13 @@ def test_before_the_first_release_answers_are_degraded_and_empty(start: StartRep
     wait_until("it has looked", lambda: replica.http.get("/health/ready").json()["detail"] == "no run is current yet")
     assert replica.http.get("/health/ready").status_code == 503
     assert (degraded(replica), degraded(replica, "similar")) == (0, 0)
-    nothing = {"run_id": None, "variant": "degraded", "items": [], "known": False, "degraded": "no_model"}
+    nothing: dict[str, object] = {
+        "run_id": None,
+        "variant": "degraded",
+        "items": [],
+        "known": False,
+        "degraded": "no_model",
+    }
     assert replica.recommend("u1") == nothing
     assert replica.recommend(UNKNOWN) == nothing
     assert replica.http.get("/similar/i1").json() == nothing

@@ -1,0 +1,120 @@
+"""The API inside the test's own process, for what a process can't be made to do: models that fail or hang."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+import uvicorn
+
+from model_release.adapters import ranked_lists
+from model_release.artifact import Manifest, ServedModel
+from recommendation_api.app import create_app
+from recommendation_api.settings import Settings
+from tests.api.home import Home
+from tests.api.replica import wait_until
+
+
+@dataclass
+class Faults:
+    """How loaded models behave, by run."""
+
+    fail: set[str] = field(default_factory=set)  # every question raises
+    fail_to_load: set[str] = field(default_factory=set)  # with an error that nobody planned for
+    hang: set[str] = field(default_factory=set)  # every question waits for ``release``
+    asked: threading.Event = field(default_factory=threading.Event)  # somebody waits
+    release: threading.Event = field(default_factory=threading.Event)
+
+
+class FaultyModel:
+    """A real model that obeys :class:`Faults`."""
+
+    def __init__(self, run_id: str, model: ServedModel, faults: Faults) -> None:
+        self._run_id = run_id
+        self._model = model
+        self._faults = faults
+
+    @property
+    def depth(self) -> int:
+        """Longest list."""
+        return self._model.depth
+
+    def recommend(self, user_id: str, k: int) -> Sequence[str] | None:
+        """Answer, fail or hang."""
+        self._obey()
+        return self._model.recommend(user_id, k)
+
+    def similar(self, item_id: str, k: int) -> Sequence[str] | None:
+        """Answer, fail or hang."""
+        self._obey()
+        return self._model.similar(item_id, k)
+
+    def popular(self, k: int) -> Sequence[str]:
+        """Answer, fail or hang."""
+        self._obey()
+        return self._model.popular(k)
+
+    def _obey(self) -> None:
+        if self._run_id in self._faults.fail:
+            raise RuntimeError("told to fail")
+        if self._run_id in self._faults.hang:
+            self._faults.asked.set()
+            self._faults.release.wait(30)
+
+
+def settings_of(home: Home, *, shadow_queue: int = 1000) -> Settings:
+    """Return the settings of a replica that anybody may change and that watches often."""
+    return Settings.model_validate(
+        {
+            "paths": home.paths,
+            "reload_token": "in-process",
+            "replica": "in-process",
+            "watch_seconds": 0.02,
+            "shadow_queue": shadow_queue,
+        }
+    )
+
+
+@contextmanager
+def serve(
+    home: Home, monkeypatch: pytest.MonkeyPatch, faults: Faults, *, shadow_queue: int = 1000, ready: bool = True
+) -> Iterator[httpx.Client]:
+    """Run the app with models that obey ``faults``."""
+
+    def open_model(folder: Path, manifest: Manifest) -> ServedModel:
+        if manifest.run_id in faults.fail_to_load:
+            raise RuntimeError("told to fail to load")
+        return FaultyModel(manifest.run_id, ranked_lists.open_model(folder, manifest), faults)
+
+    monkeypatch.setattr("recommendation_api.model_store.open_model", open_model)
+    app = create_app(settings_of(home, shadow_queue=shadow_queue))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            with client_of(listener.getsockname()[1]) as client:
+                wait_until("the app has started", lambda: server.started or not thread.is_alive())
+                if ready:
+                    wait_until("the app is ready", lambda: client.get("/health/ready").status_code == 200)
+                yield client
+        finally:
+            faults.release.set()
+            server.should_exit = True
+            thread.join()
+
+
+def client_of(port: int) -> httpx.Client:
+    """Return a client that may change what is served."""
+    return httpx.Client(
+        base_url=f"http://127.0.0.1:{port}",
+        headers={"Authorization": "Bearer in-process"},
+        trust_env=False,
+        timeout=20.0,
+    )

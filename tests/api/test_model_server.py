@@ -1,0 +1,62 @@
+"""What only shows between two steps of one replica: a stale look at the registry, and shutting down."""
+
+from __future__ import annotations
+
+import pytest
+
+from model_release.contract import ReloadRequest, utc_now
+from recommendation_api.metrics import Metrics
+from recommendation_api.problems import ShuttingDownError, status_of
+from recommendation_api.reload import ModelServer
+from tests.api.home import Home
+from tests.api.in_process import settings_of
+from tests.api.replica import wait_until
+
+
+@pytest.fixture
+def server(home: Home) -> ModelServer:
+    """The part that changes what is served; it has looked once."""
+    made = ModelServer(settings_of(home), Metrics())
+    made.watch()
+    assert made.serving.current is not None
+    return made
+
+
+def test_a_late_look_at_a_lapsed_lease_does_not_undo_a_promotion(
+    home: Home, server: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The release that was on trial has become current meanwhile: it stays so."""
+    home.commit("run-b", mode="canary", rollout_share=0.5, release_id="release-x", lease_seconds=1)
+    stale = home.registry.read()
+    candidate = stale.candidate
+    assert candidate is not None
+    wait_until("the lease has run out", lambda: candidate.expired(utc_now()))
+    promoted = home.commit("run-b", release_id="release-x")
+    monkeypatch.setattr(server, "_read", lambda: stale)
+    server.watch()
+    assert home.registry.read() == promoted
+    assert home.events("release-x") == ["committed", "committed"]
+
+
+def test_a_candidate_without_a_renewed_lease_is_dropped_before_anybody_looks(home: Home, server: ModelServer) -> None:
+    """The clock alone ends it for users; the registry follows with the next look."""
+    home.commit("run-b", mode="canary", rollout_share=1.0, lease_seconds=1)
+    server.watch()
+    serving = server.serving
+    assert serving.in_canary("u1", serving.lease_until - 0.001)
+    assert serving.trial(serving.lease_until - 0.001) is not None
+    assert not serving.in_canary("u1", serving.lease_until)
+    assert serving.trial(serving.lease_until) is None
+
+
+def test_a_replica_that_is_shutting_down_refuses_changes(home: Home, server: ModelServer) -> None:
+    """503, worth a try at another replica; it does not follow the registry any more and is not ready."""
+    server.close()
+    with pytest.raises(ShuttingDownError) as caught:
+        server.reload(ReloadRequest(run_id="run-b"), "test")
+    assert status_of(caught.value)[0] == 503
+    assert server.not_ready() == "shutting down"
+    home.commit("run-b")
+    server.watch()
+    assert server.serving.current is not None
+    assert server.serving.current.run_id == "run-a"

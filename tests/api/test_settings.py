@@ -1,0 +1,102 @@
+"""Settings of a replica: read once, complete, and a mistake ends the start with the name of the variable."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from model_release.errors import ConfigurationError
+from recommendation_api.settings import Settings
+from tests.api.replica import PROJECT
+
+
+def test_every_setting_has_a_variable(tmp_path: Path) -> None:
+    """Prefix and field name; the token has its own name."""
+    settings = Settings.from_environment(
+        {
+            "MODEL_RELEASE_HOME": str(tmp_path),
+            "MODEL_RELOAD_TOKEN": "secret",
+            "RECOMMENDATION_API_HOST": "0.0.0.0",  # noqa: S104  (read, not listened on)
+            "RECOMMENDATION_API_PORT": "9000",
+            "RECOMMENDATION_API_DEVELOPMENT": "true",
+            "RECOMMENDATION_API_REPLICA": "blue",
+            "RECOMMENDATION_API_WATCH_SECONDS": "0.5",
+            "RECOMMENDATION_API_DEFAULT_K": "5",
+            "RECOMMENDATION_API_MAXIMUM_K": "50",
+            "RECOMMENDATION_API_SHADOW_QUEUE": "10",
+            "OTHER": "is not ours",
+        }
+    )
+    assert settings.reload_token is not None
+    assert settings.reload_token.get_secret_value() == "secret"
+    assert (settings.paths.root, settings.port, settings.development) == (tmp_path.resolve(), 9000, True)
+    assert (settings.replica, settings.watch_seconds, settings.shadow_queue) == ("blue", 0.5, 10)
+    assert (settings.default_k, settings.maximum_k) == (5, 50)
+
+
+def test_defaults_are_safe(tmp_path: Path) -> None:
+    """Loopback, no token, no development mode."""
+    settings = Settings.from_environment({"MODEL_RELEASE_HOME": str(tmp_path)})
+    assert (settings.host, settings.reload_token, settings.development) == ("127.0.0.1", None, False)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("RECOMMENDATION_API_PROT", "9000", "RECOMMENDATION_API_PROT is not a setting"),
+        ("RECOMMENDATION_API_PATHS", "/", "RECOMMENDATION_API_PATHS is not a setting"),
+        ("RECOMMENDATION_API_RELOAD_TOKEN", "secret", "RECOMMENDATION_API_RELOAD_TOKEN is not a setting"),
+        ("RECOMMENDATION_API_PORT", "0", "RECOMMENDATION_API_PORT='0'"),
+        ("RECOMMENDATION_API_PORT", "http", "RECOMMENDATION_API_PORT='http'"),
+        ("RECOMMENDATION_API_WATCH_SECONDS", "0", "RECOMMENDATION_API_WATCH_SECONDS='0'"),
+        ("RECOMMENDATION_API_WATCH_SECONDS", "nan", "RECOMMENDATION_API_WATCH_SECONDS='nan'"),
+        ("RECOMMENDATION_API_DEVELOPMENT", "maybe", "RECOMMENDATION_API_DEVELOPMENT='maybe'"),
+        ("RECOMMENDATION_API_DEFAULT_K", "101", "above RECOMMENDATION_API_MAXIMUM_K=100"),
+        ("MODEL_RELOAD_TOKEN_FILE", "/no/such/file", "MODEL_RELOAD_TOKEN_FILE=/no/such/file can't be read"),
+    ],
+)
+def test_a_mistake_names_the_variable(tmp_path: Path, variable: str, value: str, said: str) -> None:
+    """A replica with half of its settings would be worse than none."""
+    with pytest.raises(ConfigurationError) as caught:
+        Settings.from_environment({"MODEL_RELEASE_HOME": str(tmp_path), variable: value})
+    assert said in str(caught.value)
+
+
+def test_a_token_is_given_once_and_is_not_empty(tmp_path: Path) -> None:
+    """Two tokens contradict each other; an empty file is not "no token"."""
+    file = tmp_path / "token"
+    file.write_text(" \n")
+    with pytest.raises(ConfigurationError, match="is empty"):
+        Settings.from_environment({"MODEL_RELOAD_TOKEN_FILE": str(file)})
+    with pytest.raises(ConfigurationError, match="both set") as caught:
+        Settings.from_environment({"MODEL_RELOAD_TOKEN": "secret", "MODEL_RELOAD_TOKEN_FILE": str(file)})
+    assert "secret" not in str(caught.value)
+
+
+def test_settings_never_show_the_token_and_never_change(tmp_path: Path) -> None:
+    """Printed in a log or a traceback they are harmless."""
+    settings = Settings.from_environment({"MODEL_RELEASE_HOME": str(tmp_path), "MODEL_RELOAD_TOKEN": "very-secret"})
+    assert "very-secret" not in f"{settings!r} {settings} {settings.model_dump_json()}"
+    with pytest.raises(ValidationError):
+        settings.development = True  # type: ignore[misc]
+
+
+def test_a_replica_with_a_wrong_setting_does_not_start(tmp_path: Path) -> None:
+    """It ends at once with status 2 and one line that says why."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "recommendation_api", "--port", "0"],
+        cwd=PROJECT,
+        env={**os.environ, "MODEL_RELEASE_HOME": str(tmp_path), "RECOMMENDATION_API_WATCH_SECONDS": "often"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert "RECOMMENDATION_API_WATCH_SECONDS='often'" in ended.stderr
+    assert "Traceback" not in ended.stderr
