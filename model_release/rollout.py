@@ -144,13 +144,15 @@ def conclude(
         event = Event.TRIAL_STARTED
     else:
         event = Event.ROLLED_BACK if cause == "rollback" else Event.RELEASED
+    current = registry.current
+    before = current.previous_run_id if current and move.mode == "primary" else _run_of(registry)
     entry = LedgerEntry(
         at=at,
         event=event,
         release_id=move.release_id,
         by=by,
         run_id=move.run_id,
-        previous_run_id=registry.current.previous_run_id if registry.current else None,
+        previous_run_id=before,
         generation=registry.generation,
         mode=move.mode,
         rollout=move.rollout,

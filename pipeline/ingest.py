@@ -54,12 +54,12 @@ def scan(path: str, folder: Path) -> pl.LazyFrame:
         ConfigurationError: it is not there, can't be read, or is neither.
     """
     found = locate(path, folder)
-    suffixes = Path(found.removesuffix(".gz")).suffix.lower()
+    suffix = _suffix(found)
     try:
-        if suffixes in {".parquet", ".pq"}:
+        if suffix in {".parquet", ".pq"}:
             frame = pl.scan_parquet(found)
-        elif suffixes in {".csv", ".tsv"}:
-            frame = pl.scan_csv(found, infer_schema=False, separator="\t" if suffixes == ".tsv" else ",")
+        elif suffix in {".csv", ".tsv"}:
+            frame = pl.scan_csv(found, infer_schema=False, separator="\t" if suffix == ".tsv" else ",")
         else:
             raise ConfigurationError(f"{path}: neither Parquet (.parquet) nor CSV (.csv, .tsv)")
         frame.collect_schema()
@@ -79,6 +79,13 @@ def collect(frame: pl.LazyFrame, path: str) -> pl.DataFrame:
     except (pl.exceptions.PolarsError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise ConfigurationError(f"{path} can't be read: {reason}; expected whole rows, and CSV in UTF-8") from error
+
+
+def _suffix(found: str) -> str:
+    """Return the kind of a file, or of the first file of a pattern."""
+    file = Path(found)
+    first = min(file.parent.glob(file.name)) if any(sign in file.name for sign in "*?[") else file
+    return Path(first.name.removesuffix(".gz")).suffix.lower()
 
 
 def missing_columns(config: PipelineConfig, table: str) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
+from model_release.errors import ConfigurationError
 from pipeline.algorithms.protocol import Factored, TrainingData
 
 _BLOCK = 1024  # users whose similarities to all others are held at once
@@ -31,6 +32,15 @@ class NextBasket:
     neighbour_half_life_days: float = 15.0
     neighbours: int = 300
     own_share: float = 0.7
+
+    def __post_init__(self) -> None:
+        """Refuse a share that would count neighbours against a user.
+
+        Raises:
+            ConfigurationError: ``own_share`` is above 1.
+        """
+        if self.own_share > 1:
+            raise ConfigurationError(f"next_basket.own_share is {self.own_share:g}, expected a share of at most 1")
 
     def fit(self, data: TrainingData, *, seed: int) -> Factored:  # noqa: ARG002  (nothing is random)
         """Score = own_share * habits + (1 - own_share) * similarity-weighted mean of the neighbours' habits."""

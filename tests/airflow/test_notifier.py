@@ -93,3 +93,28 @@ def test_a_failed_run_with_a_silent_ledger_is_no_success(robot: FakeWeCom) -> No
     notify(failed=True)
     assert "✅" not in robot.texts[0]
     assert "❌" in robot.texts[0]
+
+
+def test_a_connection_without_a_key_is_said_and_fails_nobody(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_WECOM_ROBOT", json.dumps({"conn_type": "http"}))
+    happened(stores, Event.VERIFIED, run_id="new", generation=2)
+    notify()
+    assert any("not sent" in entry.reason for entry in stores.ledger.read() if entry.event is Event.NOTIFIED)
+
+
+@pytest.mark.parametrize("written", ["@all", ["@all"]])
+def test_everybody_may_be_written_as_text(
+    stores: Stores, robot: FakeWeCom, monkeypatch: pytest.MonkeyPatch, written: object
+) -> None:
+    connection = {
+        "conn_type": "http",
+        "host": "127.0.0.1",
+        "schema": "http",
+        "port": int(robot.url.rpartition(":")[2]),
+        "password": robot.key,
+        "extra": {"mentioned": written},
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_WECOM_ROBOT", json.dumps(connection))
+    happened(stores, Event.FAILED, reason="train failed")
+    notify(failed=True)
+    assert robot.received[-1]["text"]["mentioned_list"] == ["@all"]

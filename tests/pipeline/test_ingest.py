@@ -79,6 +79,8 @@ def test_a_pattern_means_all_files_that_match(grocery: Source) -> None:
         grocery.rows[number * 400 : (number + 1) * 400].write_parquet(grocery.folder / f"parts/{number}.parquet")
     config = grocery.config(source__interactions__path="parts/*.parquet")
     assert ingest.load_interactions(config).height == grocery.rows.height
+    anything = grocery.config(source__interactions__path="parts/*")
+    assert ingest.load_interactions(anything).height == grocery.rows.height
     with pytest.raises(ConfigurationError, match=r"parts/\*\.csv: no file matches"):
         ingest.scan_interactions(grocery.config(source__interactions__path="parts/*.csv"))
 

@@ -241,6 +241,9 @@ def test_put_back_of_a_trial_ends_the_trial(world: World) -> None:
     rollout.switch(world.fleet, started.registry, move)
     assert fleet.disagreements(world.fleet, started.registry) == []
     assert rollout.conclude(world.ledger, move, started.registry, by="test", at=NOW)
+    committed, begun = (entry for entry in world.ledger.read() if entry.release_id == move.release_id and entry.mode)
+    assert begun.event is Event.TRIAL_STARTED
+    assert begun.previous_run_id == committed.previous_run_id == "run-a"
     done = world.put_back("r2")
     assert done is not None
     assert (done.registry.candidate, world.current) == (None, "run-a")

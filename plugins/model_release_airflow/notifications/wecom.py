@@ -13,7 +13,7 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from model_release.adapters.decisions import read_decision
 from model_release.adapters.wecom import WECOM_URL, WeComRobot
 from model_release.contract import utc_now
-from model_release.errors import MessageNotSentError
+from model_release.errors import ModelReleaseError
 from model_release.ledger import Event, LedgerEntry
 from model_release.messages import Message, compose
 from model_release_airflow.context import Stores, actor, release_id_of
@@ -56,7 +56,7 @@ class WeComRobotNotifier(BaseNotifier):
         self.log.log(logging.INFO if message.good else logging.WARNING, "%s", message.markdown)
         try:
             self._tell(message)
-        except MessageNotSentError as error:
+        except ModelReleaseError as error:  # no message is worth a release; a key that is none is one of these
             self.log.exception("the robot was not told")
             self._claim(context, stores, release_id, f"{message.fact}: not sent: {error}")
 
@@ -78,11 +78,18 @@ class WeComRobotNotifier(BaseNotifier):
         robot = WeComRobot(connection.password or "", url=url, proxy=extra.get("proxy"))
         try:
             robot.send_markdown(message.markdown)
-            mentioned, mobiles = list(extra.get("mentioned", ())), list(extra.get("mobiles", ()))
+            mentioned, mobiles = (_names(extra.get(name)) for name in ("mentioned", "mobiles"))
             if not message.good and (mentioned or mobiles):
                 robot.send_text(message.title, mentioned=mentioned, mobiles=mobiles)  # markdown can't mention all
         finally:
             robot.close()
+
+
+def _names(value: object) -> list[str]:
+    """Return a list of names, which a person may also have written as text."""
+    if isinstance(value, str):
+        return value.replace(",", " ").split()
+    return [str(name) for name in value] if isinstance(value, list) else []
 
 
 def dag_run_link(context: Mapping[str, Any]) -> str:
