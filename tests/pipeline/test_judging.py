@@ -17,7 +17,7 @@ from tests.pipeline.logs import AS_OF, DAY, Source
 
 WINDOW = Window(AS_OF, 7)
 BEFORE = [("a", "x"), ("a", "x"), ("a", "y"), ("b", "x"), ("c", "z"), ("c", "z"), ("c", "z"), ("c", "z"), ("idle", "y")]
-AFTER = [("a", "x"), ("a", "x"), ("a", "new"), ("b", "y"), ("c", "z"), ("stranger", "x")]
+AFTER = [("b", "y"), ("a", "x"), ("a", "x"), ("a", "new"), ("c", "z"), ("stranger", "x")]
 
 
 @dataclass
@@ -136,6 +136,14 @@ def test_the_catalogue_is_described_by_hand(config: PipelineConfig) -> None:
     assert found["coverage"] == 4 / 5
     bits = [1, 1, 2, 2, 1, 3, 1, 1]  # x, y: half of the users; z: a quarter; new: as if half a user of four
     assert found["novelty"] == pytest.approx(sum(bits) / len(bits))
+
+
+def test_coverage_and_novelty_look_at_the_first_ten(config: PipelineConfig) -> None:
+    """What stands further down is hardly seen; the length counts it all the same."""
+    long = [f"i{number}" for number in range(25)]
+    model = Answers({"a": long, "b": long, "c": long}, usual=long, depth=25)
+    found = Judged.of(Truth.of(config, WINDOW), "candidate", model, manifest(users=4, items=50)).catalogue
+    assert found == {"coverage": 10 / 50, "novelty": 3.0, "list_length": 25.0}
 
 
 def test_empty_lists_hit_nothing(config: PipelineConfig) -> None:

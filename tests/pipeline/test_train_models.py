@@ -170,6 +170,14 @@ def test_whatever_determines_a_run_is_in_its_name(
     assert len(RunStore(paths).run_ids()) == 2
 
 
+def test_the_seed_reaches_the_algorithm(grocery: Source, paths: ReleasePaths) -> None:
+    """What is random comes out differently, and is in the manifest."""
+    runs = [train(grocery.config(training__seed=seed), paths, AS_OF, "als") for seed in (3, 4)]
+    lists = [files_of(manifest_of(paths, run))["user_lists.npy"] for run in runs]
+    assert lists[0] != lists[1]
+    assert [manifest_of(paths, run).algorithm.seed for run in runs] == [3, 4]
+
+
 def test_other_data_code_or_cutoff_is_another_run(
     grocery: Source, paths: ReleasePaths, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -85,5 +85,7 @@ def test_only_the_configured_weeks_count() -> None:
 def test_a_day_ends_where_the_next_begins() -> None:
     """A row at the end is not seen; one at the beginning of the last day is."""
     rows = pl.concat([log(lambda day: 20 if day >= 7 else 0), log(lambda _: 0)])
-    edges = pl.DataFrame({"timestamp": [END, END - 7 * DAY, END - dt.timedelta(microseconds=1)]}, schema=rows.schema)
+    edges = pl.DataFrame(
+        {"timestamp": [END, END, END - 7 * DAY, END - dt.timedelta(microseconds=1)]}, schema=rows.schema
+    )
     assert volume(pl.concat([rows, edges])).measurement.of == 2
