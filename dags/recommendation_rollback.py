@@ -25,7 +25,7 @@ from model_release_airflow.operators.run_verify import RunVerifyOperator
 @task
 def choose_run() -> str:
     """Return the run to go back to: the one that was named, else the last good one."""
-    from model_release.rollout import rollback_target
+    from model_release.reversal import rollback_target
 
     context, stores = get_current_context(), Stores.from_environment()
     with decisions_fail():

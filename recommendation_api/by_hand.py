@@ -9,15 +9,16 @@ import uuid
 from dataclasses import dataclass
 from typing import Literal
 
-from model_release import rollout
+from model_release import changes, rollout
 from model_release.adapters.file_ledger import FileLedger
 from model_release.adapters.file_registry import FileRegistry
+from model_release.changes import Commit
 from model_release.contract import ReloadRequest, utc_now
 from model_release.errors import IllegalMoveError
 from model_release.ledger import Event, LedgerEntry, of_release
 from model_release.phases import record
 from model_release.registry import register
-from model_release.rollout import Commit, Move
+from model_release.rollout import Move
 from recommendation_api.model_store import ModelStore
 
 _REASON = "by hand, through the API"
@@ -47,7 +48,7 @@ class ByHand:
         )
         entries = of_release(self.ledger.read(), move.release_id)
         carried_out = any(entry.event is Event.COMMITTED for entry in entries)
-        if carried_out and not rollout.in_force(self.registry.read(), move.release_id):
+        if carried_out and not changes.in_force(self.registry.read(), move.release_id):
             raise IllegalMoveError(
                 f"release {move.release_id!r} was carried out and superseded since: give another release_id to do it "
                 "again"

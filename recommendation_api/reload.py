@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from model_release import rollout
+from model_release import reversal
 from model_release.adapters.file_ledger import FileLedger
 from model_release.adapters.file_registry import FileRegistry
 from model_release.contract import (
@@ -242,7 +242,7 @@ class ModelServer:
 
     def _end_expired(self) -> Registry | None:
         by = f"api:{self._settings.replica}"
-        done = rollout.end_lapsed_trial(self._registry, self._ledger, by=by, at=utc_now())
+        done = reversal.end_lapsed_trial(self._registry, self._ledger, by=by, at=utc_now())
         return done.registry if done else None
 
     def _read(self) -> Registry:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import TracebackType
 from typing import Self, TypeVar
 from urllib.parse import quote, urlsplit
@@ -27,6 +28,8 @@ _Body = TypeVar("_Body", bound=BaseModel)
 _SERVER_ERROR = 500
 _TOO_MANY_REQUESTS = 429
 _OK = 200
+_EXPECTED = "expected http://host:port"
+_TOKEN = re.compile(r"[\x21-\x7e]*")  # the HTTP library would repeat any other one in its error
 
 
 class RecommendationApiClient:
@@ -55,8 +58,10 @@ class RecommendationApiClient:
             transport: another transport, for tests.
 
         Raises:
-            ConfigurationError: the address is not usable, or holds credentials.
+            ConfigurationError: the address is not usable, or holds credentials; or the token can't be in a header.
         """
+        if token is not None and not _TOKEN.fullmatch(token):
+            raise ConfigurationError("the token holds a space, a line break or another character no header may hold")
         self._url = check_url(url)
         self._reload_timeout_seconds = reload_timeout_seconds
         headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -158,9 +163,15 @@ def check_url(url: str) -> str:
     Raises:
         ConfigurationError: it is not ``http(s)://host[:port][/base]``; the message never repeats credentials.
     """
-    parts = urlsplit(url.strip())
+    try:
+        parts = urlsplit(url.strip())
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # half an IPv6 address, or a port that is none and may be a part of a password
+        raise ConfigurationError(f"the address of a replica has no usable host and port; {_EXPECTED}") from None
     if parts.username or parts.password:
         raise ConfigurationError(f"the address of {parts.hostname} holds credentials: give the token separately")
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-        raise ConfigurationError(f"{url!r} is not the base address of a replica: expected http://host:port")
+    if parts.query or parts.fragment:
+        raise ConfigurationError(f"the address of {parts.hostname} holds a query or a fragment; {_EXPECTED}")
+    if not usable:
+        raise ConfigurationError(f"{url!r} is not the base address of a replica; {_EXPECTED}")
     return f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from model_release import fleet, rollout
+from model_release import fleet, reversal, rollout
 from model_release.contract import utc_now
 from model_release.fleet import Replica
 from model_release.registry import Registry
@@ -40,7 +40,7 @@ def put_back(
         reason: why, for the ledger.
         seconds: how long to wait for the replicas.
     """
-    done = rollout.put_back(
+    done = reversal.put_back(
         stores.registry, stores.ledger, release_id=release_id, by=by, at=utc_now(), reason=reason[:2000]
     )
     if done is None:
@@ -56,7 +56,7 @@ def put_back(
             f"({'; '.join(disagreements)}); replicas follow the registry by themselves when they can",
             False,
         )
-    rollout.conclude_put_back(stores.ledger, done, release_id=release_id, by=by, at=utc_now())
+    reversal.conclude_put_back(stores.ledger, done, release_id=release_id, by=by, at=utc_now())
     return WayBack(f"{what} is served again by every replica, generation {done.registry.generation}", True)
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from model_release import fleet, rollout
+from model_release import fleet, reversal, rollout
 from model_release.adapters.file_ledger import FileLedger
 from model_release.adapters.file_registry import FileRegistry
+from model_release.changes import Commit
 from model_release.errors import (
     GateMissingError,
     GenerationConflictError,
@@ -60,10 +61,10 @@ class World:
             ),
         )
 
-    def commit(self, move: Move, *, cause: Cause = "release", at: dt.datetime = NOW) -> rollout.Commit:
+    def commit(self, move: Move, *, cause: Cause = "release", at: dt.datetime = NOW) -> Commit:
         return rollout.commit(self.store, self.ledger, move, by="test", at=at, cause=cause)
 
-    def release(self, run_id: str, release_id: str) -> rollout.Commit:
+    def release(self, run_id: str, release_id: str) -> Commit:
         move = Move(run_id=run_id, release_id=release_id)
         self.gate(move)
         rollout.prepare(self.fleet, move)
@@ -73,8 +74,8 @@ class World:
         rollout.conclude(self.ledger, move, done.registry, by="test", at=NOW)
         return done
 
-    def put_back(self, release_id: str) -> rollout.Commit | None:
-        return rollout.put_back(self.store, self.ledger, release_id=release_id, by="test", at=LATER, reason="broken")
+    def put_back(self, release_id: str) -> Commit | None:
+        return reversal.put_back(self.store, self.ledger, release_id=release_id, by="test", at=LATER, reason="broken")
 
     @property
     def current(self) -> str | None:
@@ -193,7 +194,7 @@ def test_put_back_restores_the_run_from_before_at_a_later_generation(world: Worl
     assert (world.current, done.registry.generation) == ("run-a", committed.registry.generation + 1)
     assert rollout.switch(world.fleet, done.registry) == []
     assert fleet.disagreements(world.fleet, done.registry) == []
-    assert rollout.conclude_put_back(world.ledger, done, release_id="r2", by="test", at=LATER)
+    assert reversal.conclude_put_back(world.ledger, done, release_id="r2", by="test", at=LATER)
     assert [entry.event for entry in world.ledger.read()][-2:] == [Event.PUT_BACK, Event.ROLLED_BACK]
 
 
@@ -326,7 +327,7 @@ def test_a_put_back_that_died_before_the_ledger_is_written_later(world: World) -
             return super().append(entry)
 
     with pytest.raises(KeyboardInterrupt):
-        rollout.put_back(world.store, Dying(world.paths), release_id="r2", by="test", at=NOW, reason="broken")
+        reversal.put_back(world.store, Dying(world.paths), release_id="r2", by="test", at=NOW, reason="broken")
     assert world.current == "run-a"
     done = world.put_back("r2")
     assert done is not None

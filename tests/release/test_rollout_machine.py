@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
-from model_release import fleet, rollout
+from model_release import fleet, reversal, rollout
 from model_release.adapters.file_ledger import FileLedger
 from model_release.adapters.file_registry import FileRegistry
 from model_release.errors import InvalidInputError, ReplicaError, StateError
@@ -143,7 +143,7 @@ class RolloutMachine(RuleBasedStateMachine):
         before = self.store.read()
         self.ledger.crashes = int(crash)
         with contextlib.suppress(Crash):
-            rollout.put_back(
+            reversal.put_back(
                 self.store, self.ledger, release_id=move.release_id, by="machine", at=self.tick(), reason="broken"
             )
         self.ledger.crashes = 0

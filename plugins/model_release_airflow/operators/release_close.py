@@ -8,10 +8,10 @@ from typing import Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException
 
+from model_release.changes import in_force
 from model_release.contract import utc_now
 from model_release.ledger import Event, LedgerEntry, of_release
 from model_release.phases import Phase, phase_of, record
-from model_release.rollout import in_force
 from model_release_airflow.context import Stores, actor, decisions_fail, optional_text, release_id_of
 from model_release_airflow.failures import record_failure
 from model_release_airflow.hooks.recommendation_api import DEFAULT_CONN_ID, RecommendationApiHook
