@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from model_release.documents import read_yaml
 from model_release.errors import ConfigurationError
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -228,24 +229,13 @@ def parse_policy(text: str, *, source: str) -> Policy:
         ConfigurationError: as :func:`load_policy`.
     """
     try:
-        document = yaml.load(text, Loader=_UniqueKeys)  # noqa: S506  (a SafeLoader that also refuses repeated keys)
+        document = read_yaml(text)
         # Through JSON, where a list may become a tuple although everything else is strict.
         return Policy.model_validate_json(json.dumps(document))
     except ValidationError as error:
         raise ConfigurationError(f"{source}: {_problems(error, document)}") from error
     except (yaml.YAMLError, TypeError, ValueError) as error:
         raise ConfigurationError(f"{source} is not a valid policy: {error}") from error
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML that refuses a key given twice: plain YAML would silently keep the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        twice = [key for index, key in enumerate(keys) if key in keys[:index]]
-        if twice:
-            raise yaml.constructor.ConstructorError(None, None, f"key {twice[0]!r} is given twice", node.start_mark)
-        return super().construct_mapping(node, deep=deep)
 
 
 def _problems(error: ValidationError, document: Any) -> str:

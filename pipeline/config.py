@@ -12,6 +12,7 @@ import yaml
 from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from model_release.artifact import Frozen
+from model_release.documents import read_yaml
 from model_release.errors import ConfigurationError
 
 CONFIG_VARIABLE = "PIPELINE_CONFIG"
@@ -169,7 +170,7 @@ def load_config(path: Path | None = None) -> PipelineConfig:
     """
     file = path or default_config_path()
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = read_yaml(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ConfigurationError(f"no configuration {file}: set {CONFIG_VARIABLE} or make {CONFIG_FILE}") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

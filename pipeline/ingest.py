@@ -253,6 +253,6 @@ def _given(name: str) -> pl.Expr:
 
 def _identifier(schema: pl.Schema, name: str) -> pl.Expr:
     column = pl.col(name)
-    if schema[name].is_float():  # 17.0, as pandas writes integers beside nulls
-        column = column.cast(pl.Int64, strict=False)
+    if schema[name].is_float():  # 17.0, as pandas writes integers beside nulls; 17.5 is no id
+        column = pl.when(column == column.floor()).then(column).cast(pl.Int64, strict=False)
     return column.cast(pl.String)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,7 +42,7 @@ def make(name: str, parameters: Mapping[str, Any]) -> Algorithm:
         if key not in known:
             raise ConfigurationError(f"{name} has no parameter {key!r}; it has {', '.join(known)}")
         whole = isinstance(known[key], int)
-        if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)) or not value > 0:
+        if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)) or not 0 < value < math.inf:
             raise ConfigurationError(
                 f"{name}.{key} is {value!r}, expected a positive {'whole ' if whole else ''}number"
             )

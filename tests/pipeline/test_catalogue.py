@@ -37,6 +37,7 @@ def test_parameters_replace_defaults() -> None:
         ("popular", {"days": 3}, ["popular", "'days'", "window_days"]),
         ("als", {"factors": 0}, ["als.factors", "0", "whole"]),
         ("als", {"factors": -4}, ["als.factors", "-4"]),
+        ("ease", {"l2": float("inf")}, ["ease.l2", "inf"]),
         ("next_basket", {"own_share": 1.5}, ["next_basket.own_share", "1.5"]),
         ("als", {"factors": 1.5}, ["als.factors", "1.5", "whole"]),
         ("als", {"factors": True}, ["als.factors", "True"]),

@@ -135,3 +135,11 @@ def test_a_name_may_be_one_column_or_several(tmp_path: Path) -> None:
     several = load_config(written(tmp_path, GROCERY)).source.items
     assert several is not None
     assert several.columns.name_columns == ("kind", "brand")
+
+
+def test_a_key_given_twice_is_refused(tmp_path: Path) -> None:
+    """Plain YAML would silently keep the last."""
+    path = tmp_path / "pipeline.yaml"
+    path.write_text("schema_version: 1\nhorizon_days: 7\nhorizon_days: 14\n", encoding="utf-8")
+    with pytest.raises(ConfigurationError, match="'horizon_days' is given twice"):
+        load_config(path)

@@ -89,14 +89,20 @@ def test_numbers_as_pandas_writes_them_are_whole_ids(grocery: Source) -> None:
     """17.0 is 17, and fits the 17 of the items; NaN and null are no id."""
     grocery.rows = grocery.rows.with_columns(
         pl.when(pl.int_range(pl.len()) == 1).then(None).otherwise(pl.col("what")).cast(pl.Float64).alias("what"),
-        pl.when(pl.int_range(pl.len()) == 2).then(float("nan")).otherwise(pl.col("who").cast(pl.Float64)).alias("who"),
+        pl.when(pl.int_range(pl.len()) == 2)
+        .then(float("nan"))
+        .when(pl.int_range(pl.len()) == 3)
+        .then(17.5)
+        .otherwise(pl.col("who").cast(pl.Float64))
+        .alias("who"),
     )
     rows = ingest.scan_interactions(grocery.config()).collect()
     assert rows["item_id"][0] == str(int(grocery.rows["what"][0]))
     assert rows["item_id"][1] is None
     assert rows["user_id"][2] is None
+    assert rows["user_id"][3] is None  # 17.5 is nobody; cut to 17 it would be somebody else
     usable = ingest.load_interactions(grocery.config())
-    assert usable.height == rows.height - 2
+    assert usable.height == rows.height - 3
     assert set(usable["item_id"]) <= set(ingest.load_items(grocery.config())["item_id"])
 
 
