@@ -120,7 +120,7 @@ def _add_reads(app: FastAPI, server: ModelServer, metrics: Metrics) -> None:
 
     @app.get("/health/ready", tags=["health"], responses={503: {"model": Problem}})
     async def ready() -> Response:
-        """Answer 200 if this replica serves what is desired, else 503 with the reason."""
+        """Answer 200 if this replica has a usable current run to answer with, else 503 with the reason."""
         reason = server.not_ready()
         return JSONResponse({"status": "ready"}) if reason is None else problems.problem(503, "not ready", reason)
 

@@ -36,7 +36,7 @@ STATUSES: tuple[tuple[type[errors.ModelReleaseError], int, str], ...] = (
     (errors.ArtifactError, 424, "artifact unusable"),
     (errors.GenerationConflictError, 409, "generation conflict"),
     (errors.LatchedError, 409, "latched"),
-    (errors.IllegalMoveError, 409, "release is over"),
+    (errors.IllegalMoveError, 409, "not possible from here"),
     (errors.GateMissingError, 409, "gate missing"),
     (errors.StateBusyError, 503, "state busy"),
     (errors.StateCorruptError, 503, "registry unusable"),
