@@ -115,9 +115,12 @@ class Home:
 
 
 def alter_a_byte(path: Path) -> None:
-    """Put a file with one other byte in the place of ``path``; whoever has mapped the old one keeps that."""
+    """Put a file with one other byte in the place of ``path``; whoever has mapped the old one keeps that.
+
+    In a list of items the byte names another item of the catalogue: only the hash tells.
+    """
     content = bytearray(path.read_bytes())
-    content[-1] ^= 0xFF
+    content[-4] ^= 1
     replace_file(path, bytes(content))
 
 

@@ -10,7 +10,7 @@ from model_release.artifact import GOLDEN_NAME, MANIFEST_NAME
 from tests.api.home import alter_a_byte, replace_file
 from tests.api.replica import Replica
 
-FILES = ("user_lists.npy", "popular.npy", "users.arrow", GOLDEN_NAME)
+FILES = ("user_lists.npy", "similar_lists.npy", "popular.npy", "users.arrow", GOLDEN_NAME)
 
 
 @pytest.fixture
@@ -80,9 +80,11 @@ def test_a_manifest_that_is_not_the_registered_one_is_refused(replica: Replica) 
     assert replica.serves("run-a")
 
 
-def test_a_resident_run_with_another_manifest_is_not_taken_from_memory(unchanged: Replica) -> None:
+def test_a_resident_run_with_another_manifest_is_not_taken_from_memory(replica: Replica) -> None:
     """What was loaded an hour ago does not speak for the files of today."""
-    unchanged.home.publish("run-resident")
-    unchanged.reload(run_id="run-resident", prepare=True)
-    replace_file(unchanged.home.runs.folder("run-resident") / MANIFEST_NAME, b"{}")
-    assert "not a valid manifest" in unchanged.refuse(424, run_id="run-resident")
+    replica.home.publish("run-resident")
+    replica.home.register("run-resident")
+    replica.reload(run_id="run-resident", prepare=True)
+    replica.home.rewrite_manifest("run-resident")
+    assert "not the one that was registered" in replica.refuse(424, run_id="run-resident")
+    assert replica.serves("run-a")

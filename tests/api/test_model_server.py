@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from model_release.contract import ReloadRequest, utc_now
+from model_release.contract import LeaseRequest, ReloadRequest, utc_now
+from model_release.errors import InvalidInputError
 from recommendation_api.metrics import Metrics
 from recommendation_api.problems import ShuttingDownError, status_of
 from recommendation_api.reload import ModelServer
@@ -47,6 +48,18 @@ def test_a_candidate_without_a_renewed_lease_is_dropped_before_anybody_looks(hom
     assert serving.trial(serving.lease_until - 0.001) is not None
     assert not serving.in_canary("u1", serving.lease_until)
     assert serving.trial(serving.lease_until) is None
+
+
+def test_a_lease_that_has_run_out_is_not_renewed(home: Home, server: ModelServer) -> None:
+    """Also in the moment before somebody has ended the trial: users had the current run already."""
+    desired = home.commit("run-b", mode="canary", rollout_share=1.0, release_id="release-y", lease_seconds=1)
+    candidate = desired.candidate
+    assert candidate is not None
+    wait_until("the lease has run out", lambda: candidate.expired(utc_now()))
+    request = LeaseRequest(release_id="release-y", generation=desired.generation, lease_seconds=60)
+    with pytest.raises(InvalidInputError, match="its trial has ended"):
+        server.lease(request)
+    assert home.registry.read() == desired
 
 
 def test_a_replica_that_is_shutting_down_refuses_changes(home: Home, server: ModelServer) -> None:
