@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import pytest
 
 from model_release.contract import LeaseRequest, ReloadRequest, utc_now
 from model_release.errors import InvalidInputError
+from model_release.registry import renew_lease
 from recommendation_api.metrics import Metrics
 from recommendation_api.problems import ShuttingDownError, status_of
 from recommendation_api.reload import ModelServer
@@ -37,6 +40,22 @@ def test_a_late_look_at_a_lapsed_lease_does_not_undo_a_promotion(
     server.watch()
     assert home.registry.read() == promoted
     assert home.events("release-x") == ["committed", "committed"]
+
+
+def test_a_late_look_at_a_lease_that_was_renewed_does_not_end_the_trial(
+    home: Home, server: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another replica renewed it in the last moment: the registry as it is now decides."""
+    stale = home.commit("run-b", mode="canary", rollout_share=0.5, release_id="release-z", lease_seconds=1)
+    candidate = stale.candidate
+    assert candidate is not None
+    later = utc_now() + dt.timedelta(hours=1)
+    renewed = home.registry.update(lambda state: renew_lease(state, release_id="release-z", lease_until=later))
+    wait_until("the first lease has run out", lambda: candidate.expired(utc_now()))
+    monkeypatch.setattr(server, "_read", lambda: stale)
+    server.watch()
+    assert home.registry.read() == renewed
+    assert home.events("release-z") == ["committed"]
 
 
 def test_a_candidate_without_a_renewed_lease_is_dropped_before_anybody_looks(home: Home, server: ModelServer) -> None:
