@@ -111,7 +111,7 @@ def recommendation_pipeline() -> None:
             prepare_only="{{ params.dry_run }}",
         )
         >> RunVerifyOperator(task_id="verify", run_id=run_id, mode=mode)
-        >> ReleaseCloseOperator(task_id="close_release", retries=3).as_teardown(on_failure_fail_dagrun=True)
+        >> ReleaseCloseOperator(task_id="close_release", retries=3).as_teardown()
     )
 
 

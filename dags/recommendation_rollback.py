@@ -61,7 +61,7 @@ def recommendation_rollback() -> None:
         >> LatchOperator(task_id="latch", action="{{ 'set' if params.set_latch else 'keep' }}", reason=reason)
         >> ModelReloadOperator(task_id="model_reload", run_id=run_id, cause="rollback", reason=reason)
         >> RunVerifyOperator(task_id="verify", run_id=run_id)
-        >> ReleaseCloseOperator(task_id="close_release").as_teardown(on_failure_fail_dagrun=True)
+        >> ReleaseCloseOperator(task_id="close_release").as_teardown()
     )
 
 

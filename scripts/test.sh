@@ -36,4 +36,4 @@ else
 fi
 # Two processes at least: one is mostly waiting for Airflow.
 processes=$(python -c 'import os; print(min(4, max(2, os.cpu_count() or 2)))')
-exec python -m pytest -n "$processes" --dist loadgroup "$@"
+exec python -m pytest -n "$processes" --dist loadscope --no-loadscope-reorder "$@"

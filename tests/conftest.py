@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
-_TESTS = Path(__file__).parent
+_LIVE = "tests/live/"
 
 for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ[_name] = "1"  # the machine's cores are shared; implicit warns otherwise
@@ -15,9 +16,18 @@ for _name in ("MODEL_RELEASE_HOME", "PIPELINE_CONFIG", "MODEL_RELOAD_TOKEN"):
     os.environ.pop(_name, None)  # a test that needs one sets it
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest: the tests with a running Airflow."""
+    items.sort(key=lambda item: not item.nodeid.startswith(_LIVE))
+
+
+class _Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist is published without types
     """Keep a file's tests in one process, and all that share the running Airflow in one."""
-    for item in items:
-        live = item.path.is_relative_to(_TESTS / "live")
-        item.add_marker(pytest.mark.xdist_group("live" if live else str(item.path.relative_to(_TESTS))))
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "live" if nodeid.startswith(_LIVE) else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Say which tests go together."""
+    return _Scheduling(config, log)
