@@ -205,7 +205,7 @@ class LocalStack:
         return self.home / "airflow.sh"
 
     def _write_command(self) -> None:
-        """Write :attr:`command`; its owner alone may read it, since it holds the reload token."""
+        """Write :attr:`command`; it holds no secret, so it can do what needs the database and nothing else."""
         lines = [f"export {name}={shlex.quote(value)}" for name, value in self.environment.items() if _is_ours(name)]
         text = "\n".join(["#!/usr/bin/env bash", *lines, f'exec {shlex.quote(_AIRFLOW)} "$@"', ""])
         self.command.touch(mode=0o700)
@@ -244,7 +244,8 @@ class LocalStack:
 
 
 def _is_ours(name: str) -> bool:
-    return name.startswith(("AIRFLOW", "MODEL_RE", "RECOMMENDATION_", "PIPELINE_CONFIG", "RELEASE_POLICY"))
+    ours = ("AIRFLOW", "MODEL_RELEASE_HOME", "RECOMMENDATION_", "PIPELINE_CONFIG", "RELEASE_POLICY")
+    return name.startswith(ours) and not name.startswith("AIRFLOW_CONN_") and not name.endswith("SECRET")
 
 
 def _airflow_is_healthy(answer: httpx.Response) -> bool:
