@@ -43,6 +43,7 @@ STATUSES: tuple[tuple[type[errors.ModelReleaseError], int, str], ...] = (
     (RegistryBehindError, 503, "registry behind"),
     (ShuttingDownError, 503, "shutting down"),
 )
+STORAGE_TITLE = "storage unusable"
 _RETRY_AFTER_SECONDS = "1"
 _UNAVAILABLE = 503
 
@@ -65,6 +66,7 @@ def status_of(error: errors.ModelReleaseError) -> tuple[int, str]:
 def install(app: FastAPI) -> None:
     """Make every error of ``app`` a problem document."""
     app.add_exception_handler(errors.ModelReleaseError, _release_error)
+    app.add_exception_handler(OSError, _storage_error)
     app.add_exception_handler(RequestValidationError, _invalid_body)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _unexpected)
@@ -74,6 +76,14 @@ async def _release_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, errors.ModelReleaseError)  # noqa: S101  (what it is registered for)
     status, title = status_of(error)
     return problem(status, title, str(error))
+
+
+async def _storage_error(request: Request, error: Exception) -> Response:
+    """Answer for a disk that is full, a share that is gone, a file that may not be read: worth a retry."""
+    _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return problem(
+        _UNAVAILABLE, STORAGE_TITLE, f"{getattr(error, 'strerror', None) or type(error).__name__}; see the log"
+    )
 
 
 async def _invalid_body(_: Request, error: Exception) -> Response:

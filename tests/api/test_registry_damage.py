@@ -115,3 +115,20 @@ def test_a_call_by_hand_on_an_older_registry_changes_nothing(start: StartReplica
     assert "generation conflict" in replica.refuse(409, run_id="run-b", release_id="by-hand-1")
     assert (home.registry.read(), home.ledger.read()) == before
     assert replica.serves("run-c")
+
+
+def test_storage_that_fails_is_an_outage_and_worth_a_retry(replica: Replica, whole: bytes) -> None:
+    """A folder where the registry should be stands for whatever a disk or a share can do."""
+    path = replica.home.paths.registry
+    path.unlink()
+    path.mkdir()
+    try:
+        answer = replica.post("/models/reload", {"run_id": "run-b"})
+        assert answer.status_code == 503
+        assert answer.json()["title"] == "storage unusable"
+        assert answer.headers["Retry-After"] == "1"
+        assert str(replica.home.paths.root) not in answer.text
+        assert replica.serves("run-a")
+    finally:
+        path.rmdir()
+        path.write_bytes(whole)
