@@ -30,8 +30,9 @@ PIPELINE_PARAMS: dict[str, Param] = {
         None,
         type=["null", "string"],
         enum=[None, *ALGORITHMS],
+        values_display={"null": "as configured", "auto": "auto: the best on earlier weeks"},
         title="Algorithm",
-        description="Empty: as configured in config/pipeline.yaml. auto: the best one on earlier weeks.",
+        description="As configured: in config/pipeline.yaml.",
         section=_TRAIN,
     ),
     "run_id": Param(
