@@ -28,6 +28,12 @@ class FakeWeCom:
     attempts: int = 0
     faults: list[int | tuple[str, int]] = field(default_factory=list)
 
+    def connection(self, **extra: Any) -> str:
+        """Return Airflow's connection to it, as an environment variable holds one."""
+        port = urlsplit(self.url).port
+        fields = {"conn_type": "http", "schema": "http", "host": "127.0.0.1", "port": port, "password": self.key}
+        return json.dumps({**fields, "extra": extra})
+
     @property
     def texts(self) -> list[str]:
         """Content of the messages that it took, oldest first."""

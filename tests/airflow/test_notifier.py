@@ -20,15 +20,7 @@ from tests.fakes_wecom import FakeWeCom, wecom
 @pytest.fixture
 def robot(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeWeCom]:
     with wecom() as fake:
-        connection = {
-            "conn_type": "http",
-            "host": "127.0.0.1",
-            "schema": "http",
-            "port": int(fake.url.rpartition(":")[2]),
-            "password": fake.key,
-            "extra": {"mentioned": ["zhangsan"]},
-        }
-        monkeypatch.setenv("AIRFLOW_CONN_WECOM_ROBOT", json.dumps(connection))
+        monkeypatch.setenv("AIRFLOW_CONN_WECOM_ROBOT", fake.connection(mentioned=["zhangsan"]))
         yield fake
 
 
@@ -106,15 +98,7 @@ def test_a_connection_without_a_key_is_said_and_fails_nobody(stores: Stores, mon
 def test_everybody_may_be_written_as_text(
     stores: Stores, robot: FakeWeCom, monkeypatch: pytest.MonkeyPatch, written: object
 ) -> None:
-    connection = {
-        "conn_type": "http",
-        "host": "127.0.0.1",
-        "schema": "http",
-        "port": int(robot.url.rpartition(":")[2]),
-        "password": robot.key,
-        "extra": {"mentioned": written},
-    }
-    monkeypatch.setenv("AIRFLOW_CONN_WECOM_ROBOT", json.dumps(connection))
+    monkeypatch.setenv("AIRFLOW_CONN_WECOM_ROBOT", robot.connection(mentioned=written))
     happened(stores, Event.FAILED, reason="train failed")
     notify(failed=True)
     assert robot.received[-1]["text"]["mentioned_list"] == ["@all"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,17 +32,10 @@ def installation(tmp_path_factory: pytest.TempPathFactory, robot: FakeWeCom) -> 
     settings = home / "airflow" / "config" / "airflow_local_settings.py"
     settings.parent.mkdir(parents=True)
     shutil.copy(Path(__file__).with_name("faults.py"), settings)
-    connection = {
-        "conn_type": "http",
-        "schema": "http",
-        "host": "127.0.0.1",
-        "port": int(robot.url.rpartition(":")[2]),
-        "password": robot.key,
-    }
     extra = {
         "PIPELINE_CONFIG": str(config),
         "RELEASE_POLICY": str(policy),
-        "AIRFLOW_CONN_WECOM_ROBOT": json.dumps(connection),
+        "AIRFLOW_CONN_WECOM_ROBOT": robot.connection(),
     }
     with LocalStack(home, extra=extra, schedule="30 3 * * *") as stack, stack.rest() as rest:
         made = Installation(stack, rest, robot)
