@@ -194,8 +194,8 @@ class ModelServer:
         """Load what ``registry`` desires, then replace the pointer.
 
         Raises:
-            ArtifactError: a desired run can't be loaded.  What was served before is served on; if there was nothing,
-                the current run without its candidate is, or else popular items of an older run.
+            ArtifactError: a desired run can't be loaded.  What was served before is served on, but a candidate holds no new
+                current run back; if there was nothing, popular items of an older run are.
         """
         old = self.serving
         if registry.generation < old.generation:
@@ -212,7 +212,7 @@ class ModelServer:
         try:
             trial = self._candidate(registry)
         except ArtifactError as error:
-            if old.current is None and loaded is not None:
+            if loaded is not None and (old.current is None or old.current.run_id != loaded.run_id):
                 self._serve(Serving(registry, loaded, None, fallback, str(error)))
             raise
         self._serve(Serving(registry, loaded, trial, fallback, None, lease_end(registry)))

@@ -98,3 +98,17 @@ def test_a_broken_candidate_does_not_take_the_current_run_along(start: StartRepl
     assert (worker.current, worker.candidate) == ("run-a", None)
     assert worker.degraded is not None
     assert "user_lists.npy" in worker.degraded
+
+
+def test_a_broken_candidate_does_not_hold_a_new_current_run_back(start: StartReplica, home: Home) -> None:
+    """Both come at once: the current run is served, the trial is reported as missing."""
+    home.commit("run-a")
+    replica = start()
+    assert replica.serves("run-a")
+    alter_a_byte(home.runs.folder("run-c") / "user_lists.npy")
+    home.commit("run-b")
+    home.commit("run-c", mode="canary", rollout_share=1.0)
+    wait_until("it serves the new run", lambda: replica.worker.current == "run-b")
+    assert replica.serves("run-b")
+    assert replica.worker.candidate is None
+    assert replica.worker.degraded is not None
