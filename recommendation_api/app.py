@@ -31,14 +31,14 @@ from recommendation_api import problems
 from recommendation_api.metrics import Metrics
 from recommendation_api.recommend import Recommender
 from recommendation_api.reload import ModelServer
-from recommendation_api.security import Caller, caller
+from recommendation_api.security import Caller, Guard, caller
 from recommendation_api.settings import Settings
 from recommendation_api.shadow import Shadow
 
 _EMPTY = ReloadRequest()
 _REFUSALS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": title}
-    for status, title in ((401, "token"), (403, "token"), (404, "unknown run"), (409, "conflict"), (422, "invalid"),
+    for status, title in ((401, "token"), (403, "token"), (404, "unknown run"), (409, "conflict"), (413, "body too large"), (422, "invalid"),
                           (424, "artifact unusable"), (503, "try again"))
 }  # fmt: skip
 
@@ -81,6 +81,7 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(title="Recommendation API", version=__version__, lifespan=lifespan)
     app.state.settings = settings
     problems.install(app)
+    app.add_middleware(Guard, paths=frozenset({RELOAD_PATH, LEASE_PATH}))
     app.router.routes.append(Route("/recommend/{user_id:any_text}", recommender.recommend))
     app.router.routes.append(Route("/similar/{item_id:any_text}", recommender.similar))
     _add_reload(app, server)

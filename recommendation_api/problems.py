@@ -44,6 +44,7 @@ STATUSES: tuple[tuple[type[errors.ModelReleaseError], int, str], ...] = (
     (ShuttingDownError, 503, "shutting down"),
 )
 STORAGE_TITLE = "storage unusable"
+_TITLES = {413: "body too large"}  # whose phrase differs between versions of Python
 _RETRY_AFTER_SECONDS = "1"
 _UNAVAILABLE = 503
 
@@ -93,9 +94,15 @@ async def _invalid_body(_: Request, error: Exception) -> Response:
 
 async def _http_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101  (what it is registered for)
+    return http_problem(error)
+
+
+def http_problem(error: HTTPException) -> Response:
+    """Return the problem document for an error of HTTP's own."""
     phrase = http.HTTPStatus(error.status_code).phrase
+    title = _TITLES.get(error.status_code, phrase.lower())
     detail = "" if error.detail == phrase else str(error.detail)
-    return problem(error.status_code, phrase.lower(), detail, error.headers)
+    return problem(error.status_code, title, detail, error.headers)
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:

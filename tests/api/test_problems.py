@@ -58,7 +58,8 @@ def test_every_wrong_address_or_method_is_told_so(replica: Replica, method: str,
         (b'{"run_id": "run-b", "mode": "canary", "rollout": 1e999}', 422),
         (b'{"run_id": "\\ud800"}', 422),
         (b'{"\\ud800": 1}', 422),
-        (b"[" * 100_000, 400),
+        (b"[" * 16_000, 400),
+        (b"[" * 100_000, 413),
     ],
 )
 def test_a_malformed_body_is_told_so(replica: Replica, body: bytes, status: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import httpx
@@ -115,3 +115,21 @@ def test_no_token_is_ever_in_an_answer_a_log_or_a_state_file(start: StartReplica
     for secret in (TOKEN, wrong):
         assert not [text for text in (*said, *files, replica.log) if secret in text]
     assert "still serving" in replica.log or "Shutting down" in replica.log
+
+
+@pytest.mark.parametrize("body", [b"{", b'{"rollout": 7}', b"x" * 100_000])
+def test_the_token_is_asked_for_before_the_body_is_read(replica: Replica, body: bytes) -> None:
+    """Whoever has no token learns nothing about bodies."""
+    assert replica.http.post(RELOAD_PATH, content=body).status_code == 401
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_large_body_is_refused(replica: Replica, told: bool) -> None:
+    """Whether it says how long it is, or comes in pieces that don't."""
+    pieces = [b'{"run_id": "run-b", "release_id": "', b"x" * 20_000, b'"}']
+    content: bytes | Iterator[bytes] = b"".join(pieces) if told else iter(pieces)
+    headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
+    answer = replica.http.post(RELOAD_PATH, headers=headers, content=content)
+    assert (answer.status_code, answer.json()["title"]) == (413, "body too large")
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert replica.serves("run-a")
