@@ -17,6 +17,7 @@ from model_release_airflow.operators.latch import LatchOperator
     start_date=pendulum.datetime(2026, 1, 1, tz="Asia/Shanghai"),
     catchup=False,
     max_active_runs=1,
+    is_paused_upon_creation=False,  # without a schedule it only runs when asked, and then it has to
     params=LATCH_PARAMS,
     default_args={"retries": 1, "retry_delay": dt.timedelta(seconds=5)},
     on_success_callback=WeComRobotNotifier(),

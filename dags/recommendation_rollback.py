@@ -42,6 +42,7 @@ def choose_run() -> str:
     start_date=pendulum.datetime(2026, 1, 1, tz="Asia/Shanghai"),
     catchup=False,
     max_active_runs=1,
+    is_paused_upon_creation=False,  # without a schedule it only runs when asked, and then it has to
     params=ROLLBACK_PARAMS,
     default_args={
         "retries": 2,

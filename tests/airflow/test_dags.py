@@ -64,6 +64,12 @@ def test_every_dag_tells_how_it_ended(dags: dict[str, Any]) -> None:
         assert dag.has_on_failure_callback, dag.dag_id
 
 
+def test_the_way_back_runs_as_soon_as_it_is_asked_for(dags: dict[str, Any]) -> None:
+    """A paused DAG takes a trigger and leaves it in the queue."""
+    for dag_id in ("recommendation_rollback", "recommendation_latch"):
+        assert dags[dag_id].is_paused_upon_creation is False
+
+
 def test_rollback_waits_for_no_gate(dags: dict[str, Any]) -> None:
     assert chain(dags["recommendation_rollback"]) == ["choose_run", "latch", "model_reload", "verify", "close_release"]
 

@@ -136,7 +136,6 @@ def test_a_bad_form_is_refused_before_anything_runs(
 def test_the_rollback_brings_back_the_lists_of_the_older_run(installation: Installation) -> None:
     """Not only the label: every user gets what they got before; automatic releases are stopped until it is cleared."""
     newest, newest_lists = installation.current, installation.lists()
-    installation.unpause(ROLLBACK)
     ended = installation.run(ROLLBACK, reason="customers complain")
     assert ended.state == "success", ended.tasks
     older = ended.result("choose_run")
@@ -153,7 +152,6 @@ def test_the_rollback_brings_back_the_lists_of_the_older_run(installation: Insta
     assert next(result for result in stopped.decision.results if result.check == "latch").verdict is Verdict.FAIL
     assert installation.current == older
 
-    installation.unpause("recommendation_latch")
     assert installation.run("recommendation_latch", action="clear", reason="fixed").state == "success"
     named = installation.run(ROLLBACK, reason="it was right after all", run_id=newest, set_latch=False)
     assert named.state == "success", named.tasks
