@@ -75,22 +75,23 @@ class _Clock:
     def of(cls, config: PipelineConfig, as_of: dt.datetime | None, wall: dt.datetime, *, readable: bool) -> _Clock:
         from pipeline import ingest
 
-        if not readable or not _anything(config):
+        span = _span(config) if readable else None
+        if span is None:
             return cls(now=wall, until=wall)
         if as_of is None and config.clock == "wall_time":
             return cls(now=wall, until=wall + ingest.CLOCK_SKEW)
-        end = ingest.resolve_window(config, as_of).end
+        end = ingest.resolve_window(config, as_of, span=span).end
         return cls(now=wall if config.clock == "wall_time" else end, until=end)
 
 
-def _anything(config: PipelineConfig) -> bool:
+def _span(config: PipelineConfig) -> tuple[dt.datetime, dt.datetime] | None:
+    """Return the times of the log's first and last usable row; None: there is none."""
     from pipeline import ingest
 
     try:
-        ingest.log_span(config)
+        return ingest.log_span(config)
     except InvalidInputError:
-        return False
-    return True
+        return None
 
 
 def _tables(config: PipelineConfig, missing: dict[str, list[str]], clock: _Clock) -> dict[str, TableQuality]:

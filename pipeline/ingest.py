@@ -214,9 +214,11 @@ def log_span(config: PipelineConfig) -> tuple[dt.datetime, dt.datetime]:
     return first, last
 
 
-def resolve_window(config: PipelineConfig, as_of: dt.datetime | None = None) -> Window:
+def resolve_window(
+    config: PipelineConfig, as_of: dt.datetime | None = None, *, span: tuple[dt.datetime, dt.datetime] | None = None
+) -> Window:
     """Return the window of a run; see ``pipeline.window.resolve_as_of``."""
-    first, last = log_span(config)
+    first, last = span or log_span(config)
     return resolve_as_of(as_of, first=first, last=last, horizon_days=config.horizon_days, zone=config.source.zone)
 
 

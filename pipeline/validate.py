@@ -26,9 +26,11 @@ from model_release.policy import default_policy_path, load_policy
 from pipeline.config import PipelineConfig, default_config_path, load_config
 from pipeline.window import parse_as_of
 
-STAGES = ("pipeline.data_quality_v2", "pipeline.train_models", "pipeline.evaluate", "model_release.gate")
 _NEEDED = (
-    *STAGES,
+    "pipeline.data_quality_v2",
+    "pipeline.train_models",
+    "pipeline.evaluate",
+    "model_release.gate",
     "pipeline.algorithms.catalogue",
     "pipeline.judging",
     "pipeline.plot",

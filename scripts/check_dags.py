@@ -8,8 +8,22 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from typing import TYPE_CHECKING
 
 from scripts.services import PROJECT
+
+if TYPE_CHECKING:
+    from airflow.dag_processing.dagbag import DagBag
+
+
+def read_dags() -> DagBag:
+    """Read every DAG file, with the Airflow settings of this process."""
+    from airflow.dag_processing.dagbag import DagBag
+
+    folder = str(PROJECT / "dags")
+    bag = DagBag(dag_folder=folder, collect_dags=False)
+    bag.collect_dags(dag_folder=folder, only_if_updated=False)
+    return bag
 
 
 def main() -> int:
@@ -22,10 +36,7 @@ def main() -> int:
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR",
         }
-        from airflow.dag_processing.dagbag import DagBag
-
-        bag = DagBag(dag_folder=str(PROJECT / "dags"), collect_dags=False)
-        bag.collect_dags(dag_folder=str(PROJECT / "dags"), only_if_updated=False)
+        bag = read_dags()
     for file, error in bag.import_errors.items():
         print(f"FAILED  {file}: {error.strip().splitlines()[-1]}")
     for dag_id, dag in sorted(bag.dags.items()):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pandera.polars as pa
 import polars as pl
 
+from model_release.contract import utc_now
 from pipeline import ingest
 from pipeline.config import PipelineConfig, Range
 from pipeline.data_quality import drift, volume
@@ -87,8 +88,6 @@ def _age(newest: dt.datetime, now: dt.datetime) -> float:
 
 
 def _future(rows: pl.DataFrame) -> Measurement:
-    from model_release.contract import utc_now
-
     late = rows.select((pl.col("timestamp") > pl.lit(utc_now() + ingest.CLOCK_SKEW)).sum()).item()
     detail = f"{late:,} rows are from the future" if late else ""
     score = share_score(late, rows.height) if rows.height else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
+from statistics import median
 
 import polars as pl
 
@@ -43,7 +44,7 @@ def measure(rows: pl.DataFrame, *, until: dt.datetime, history_weeks: int, facto
     if weeks < _MINIMUM_WEEKS:
         detail = f"the log reaches back {max(weeks, 0)} whole weeks before the last one, {_MINIMUM_WEEKS} are needed"
         return Volume(Measurement(name="volume", kind="volume", score=None, detail=detail), ())
-    usual = [_median([counts.get(number + 7 * week, 0) for week in range(1, weeks + 1)]) for number in range(7)]
+    usual = [median([counts.get(number + 7 * week, 0) for week in range(1, weeks + 1)]) for number in range(7)]
     seen, expected = sum(counts.get(number, 0) for number in range(7)), sum(usual)
     odd = tuple(
         f"{(until - dt.timedelta(days=number + 1)):%Y-%m-%d} has {counts.get(number, 0):,} rows, usual are "
@@ -71,9 +72,3 @@ def _score(seen: int, expected: float, factor: float) -> float:
 
 def _is_odd(seen: int, usual: float) -> bool:
     return seen * _ODD_DAY_FACTOR < usual or seen > max(usual, 1.0) * _ODD_DAY_FACTOR
-
-
-def _median(values: list[int]) -> float:
-    middle = sorted(values)
-    half = len(middle) // 2
-    return float(middle[half]) if len(middle) % 2 else (middle[half - 1] + middle[half]) / 2

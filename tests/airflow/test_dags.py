@@ -10,20 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.dag_processing.dagbag import DagBag
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
 
 from model_release.errors import InvalidInputError
 from model_release_airflow.form import read_form
+from scripts.check_dags import read_dags
 
 PROJECT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
 def dags() -> dict[str, Any]:
-    bag = DagBag(dag_folder=str(PROJECT / "dags"), collect_dags=False)
-    bag.collect_dags(dag_folder=str(PROJECT / "dags"), only_if_updated=False)
+    bag = read_dags()
     assert bag.import_errors == {}
     return dict(bag.dags)
 

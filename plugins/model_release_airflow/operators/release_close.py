@@ -55,9 +55,8 @@ class ReleaseCloseOperator(BaseOperator):
             self._name_failed_tasks(context, stores, release_id)
             entries = stores.ledger.read()
             phase = phase_of(entries, release_id)
-            unproved = (
-                phase is Phase.PUT_BACK
-            )  # the registry went back; an earlier try could not prove the replicas did
+            # the registry went back already, but an earlier try could not prove that the replicas did
+            unproved = phase is Phase.PUT_BACK
             if unproved or (phase is not Phase.VERIFIED and in_force(stores.registry.read(), release_id)):
                 self._put_back(context, stores, release_id, phase)
                 entries = stores.ledger.read()
