@@ -5,7 +5,7 @@
 #   scripts/run_pipeline.sh --as-of 2017-12-10   train on what is before that day
 #   scripts/run_pipeline.sh --from evaluate      from a stage on: data_quality, train, evaluate, gate
 #   scripts/run_pipeline.sh --from gate --run RUN_ID
-#   scripts/run_pipeline.sh --dry-run            would it run? Checks everything, makes nothing
+#   scripts/run_pipeline.sh --dry-run            would it run? Checks all but --algorithm and --run, makes nothing
 #
 # Other options: --algorithm NAME, for training.  Results go to models/ and data/evaluation/ below MODEL_RELEASE_HOME,
 # else below the current folder.
