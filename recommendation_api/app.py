@@ -1,25 +1,22 @@
-"""The application: FastAPI for what people read, plain routes for the hot path."""
+"""The application of one worker process: FastAPI for what people read, the hot path before it."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Annotated, Any
 
 import anyio.to_thread
 from fastapi import Body, Depends, FastAPI
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from starlette.convertors import Convertor, register_url_convertor
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
 from model_release import __version__
 from model_release.contract import (
     LEASE_PATH,
     MODELS_PATH,
     RELOAD_PATH,
-    Answer,
     LeaseReceipt,
     LeaseRequest,
     ModelsReport,
@@ -27,13 +24,20 @@ from model_release.contract import (
     ReloadReceipt,
     ReloadRequest,
 )
-from recommendation_api import problems
+from recommendation_api import openapi, problems
+from recommendation_api.control import ControlServer
+from recommendation_api.crew import Crew
+from recommendation_api.exposition import Exposition
 from recommendation_api.metrics import Metrics
+from recommendation_api.overload import Overload
 from recommendation_api.recommend import Recommender
 from recommendation_api.reload import ModelServer
+from recommendation_api.replica import Replica
+from recommendation_api.runtime import Runtime
 from recommendation_api.security import Caller, Guard, caller
 from recommendation_api.settings import Settings
 from recommendation_api.shadow import Shadow
+from recommendation_api.worker import Worker
 
 _EMPTY = ReloadRequest()
 _REFUSALS: dict[int | str, dict[str, Any]] = {
@@ -43,76 +47,122 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-class _AnyText(Convertor[str]):
-    """An id as it was sent; Starlette's own ``path`` loses a newline at its end, and so asks for somebody else."""
+class Application:
+    """Everything that one worker process has.
 
-    regex = r"[\s\S]*"
+    Args:
+        settings: of the replica.
+        runtime: the folder that it shares with the other workers; None: it is alone.
+        slot: its place among them.
+    """
 
-    def convert(self, value: str) -> str:
-        return value
-
-    def to_string(self, value: str) -> str:
-        return value
-
-
-register_url_convertor("any_text", _AnyText())
-
-
-def create_app(settings: Settings) -> FastAPI:
-    """Return the API of one replica; it loads what the registry desires when it starts."""
-    metrics = Metrics()
-    server = ModelServer(settings, metrics)
-    shadow = Shadow(metrics, settings.shadow_queue)
-    recommender = Recommender(server, settings, metrics, shadow)
+    def __init__(self, settings: Settings, runtime: Runtime | None = None, slot: int = 0) -> None:
+        self.settings = settings
+        self.runtime = runtime
+        self.metrics = Metrics()
+        self.worker = Worker(settings, slot)
+        self.crew = Crew(self.worker, runtime)
+        self.replica = Replica(settings, self.worker, self.crew)
+        self.server = ModelServer(settings, self.metrics, self.replica)
+        self.shadow = Shadow(self.metrics, settings.shadow_queue)
+        self.overload = Overload(
+            late_seconds=settings.late_seconds,
+            threads=settings.scoring_threads,
+            waiting=settings.scoring_waiting,
+            timeout_seconds=settings.scoring_seconds,
+        )
+        self.exposition = Exposition(
+            self.metrics, self.crew, runtime, readable=lambda: self.replica.registry_problem is None
+        )
 
     @contextlib.asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        shadow.start()
-        watcher = asyncio.create_task(_watch(server, settings.watch_seconds))
-        try:
-            yield
-        finally:
-            server.close()
-            watcher.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await watcher
-            shadow.stop()
+    async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
+        """Run what goes on beside the requests; among other workers, not before this one can answer like them."""
+        async with contextlib.AsyncExitStack() as stack:
+            self.shadow.start()
+            stack.callback(self.shadow.stop)
+            stack.callback(self.overload.close)
+            if self.runtime is not None:
+                stack.enter_context(self._among_workers(self.runtime))
+                await anyio.to_thread.run_sync(self.replica.join)
+            for forever in (self._watch(), self.overload.watch()):
+                stack.push_async_callback(_cancel, asyncio.create_task(forever))
+            try:
+                yield
+            finally:
+                self.server.close()
 
-    app = FastAPI(title="Recommendation API", version=__version__, lifespan=lifespan)
+    @contextlib.contextmanager
+    def _among_workers(self, runtime: Runtime) -> Iterator[None]:
+        """Be there for the other workers: first the socket, then the sign of life that makes them use it."""
+        control = ControlServer(self.worker, runtime.socket(self.worker.slot))
+        control.start()
+        try:
+            with runtime.occupied_by_me(self.worker.slot):
+                yield
+        finally:
+            control.close()
+
+    async def _watch(self) -> None:
+        while True:
+            await anyio.to_thread.run_sync(self.replica.watch)
+            await asyncio.sleep(self.settings.watch_seconds)
+
+
+def create_app(settings: Settings, runtime: Runtime | None = None, slot: int = 0) -> FastAPI:
+    """Return the API of one worker process; it loads what the registry desires when it starts."""
+    parts = Application(settings, runtime, slot)
+    app = FastAPI(
+        title="Recommendation API",
+        version=__version__,
+        lifespan=parts.lifespan,
+        docs_url="/docs" if settings.docs else None,
+        redoc_url="/redoc" if settings.docs else None,
+        openapi_url="/openapi.json" if settings.docs else None,
+    )
     app.state.settings = settings
+    app.state.parts = parts
     problems.install(app)
     app.add_middleware(Guard, paths=frozenset({RELOAD_PATH, LEASE_PATH}))
-    app.router.routes.append(Route("/recommend/{user_id:any_text}", recommender.recommend))
-    app.router.routes.append(Route("/similar/{item_id:any_text}", recommender.similar))
-    _add_reload(app, server)
-    _add_reads(app, server, metrics)
-    app.openapi = lambda: _document(app)  # type: ignore[method-assign]
+    app.add_middleware(
+        Recommender,
+        replica=parts.replica,
+        settings=settings,
+        metrics=parts.metrics,
+        shadow=parts.shadow,
+        overload=parts.overload,
+    )  # added last: asked first
+    _add_reload(app, parts.server)
+    _add_reads(app, parts)
+    app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
     return app
 
 
-async def _watch(server: ModelServer, seconds: float) -> None:
-    while True:
-        await anyio.to_thread.run_sync(server.watch)
-        await asyncio.sleep(seconds)
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
 
 
 def _add_reload(app: FastAPI, server: ModelServer) -> None:
     @app.post(RELOAD_PATH, tags=["release"], responses=_REFUSALS)
-    def reload_models(by: Caller, request: Annotated[ReloadRequest | None, Body()] = None) -> ReloadReceipt:
+    def reload_models(
+        by: Caller, request: Annotated[ReloadRequest | None, Body(openapi_examples=openapi.RELOADS)] = None
+    ) -> ReloadReceipt:
         """Serve what the registry desires, prepare a run, or, without a generation, change what is desired by hand."""
         return server.reload(request or _EMPTY, by)
 
     @app.post(LEASE_PATH, tags=["release"], responses=_REFUSALS, dependencies=[Depends(caller)])
-    def renew_lease(request: LeaseRequest) -> LeaseReceipt:
+    def renew_lease(request: Annotated[LeaseRequest, Body(openapi_examples=openapi.LEASES)]) -> LeaseReceipt:
         """Let a candidate stay on trial for a while longer."""
         return server.lease(request)
 
 
-def _add_reads(app: FastAPI, server: ModelServer, metrics: Metrics) -> None:
+def _add_reads(app: FastAPI, parts: Application) -> None:
     @app.get(MODELS_PATH, tags=["release"])
     def models() -> ModelsReport:
         """Report desired and observed state, worker by worker."""
-        return server.report()
+        return parts.server.report()
 
     @app.get("/health/live", tags=["health"])
     async def live() -> dict[str, str]:
@@ -122,42 +172,10 @@ def _add_reads(app: FastAPI, server: ModelServer, metrics: Metrics) -> None:
     @app.get("/health/ready", tags=["health"], responses={503: {"model": Problem}})
     async def ready() -> Response:
         """Answer 200 if this replica has a usable current run to answer with, else 503 with the reason."""
-        reason = server.not_ready()
+        reason = parts.server.not_ready()
         return JSONResponse({"status": "ready"}) if reason is None else problems.problem(503, "not ready", reason)
 
     @app.get("/metrics", tags=["health"], response_class=Response)
     def scrape() -> Response:
-        """Return the metrics in Prometheus' text format."""
-        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
-
-
-def _document(app: FastAPI) -> dict[str, Any]:
-    """Return the OpenAPI document with the plain routes of the hot path added."""
-    if app.openapi_schema is None:
-        document = FastAPI.openapi(app)
-        schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        schemas["Answer"] = Answer.model_json_schema(ref_template="#/components/schemas/{model}")
-        for path, name, text in (
-            ("/recommend/{user_id}", "user_id", "The best items for a user, popular ones for an unknown user."),
-            ("/similar/{item_id}", "item_id", "Items like an item, none for an unknown item."),
-        ):
-            document["paths"][path] = {"get": _operation(name, text)}
-        app.openapi_schema = document
-    return app.openapi_schema
-
-
-def _operation(name: str, text: str) -> dict[str, Any]:
-    content = {"application/json": {"schema": {"$ref": "#/components/schemas/Answer"}}}
-    refused = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return {
-        "tags": ["recommendations"],
-        "summary": text,
-        "parameters": [
-            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}},
-            {"name": "k", "in": "query", "required": False, "schema": {"type": "integer", "minimum": 1}},
-        ],
-        "responses": {
-            "200": {"description": "The answer names the run that made it", "content": content},
-            "422": {"description": "k or the id is not usable", "content": refused},
-        },
-    }
+        """Return the metrics of all workers in Prometheus' text format."""
+        return Response(parts.exposition.render(), media_type=CONTENT_TYPE_LATEST)

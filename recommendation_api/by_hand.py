@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
-from typing import Literal
 
 from model_release import changes, rollout
 from model_release.adapters.file_ledger import FileLedger
 from model_release.adapters.file_registry import FileRegistry
+from model_release.adapters.run_store import RunStore
 from model_release.changes import Commit
 from model_release.contract import ReloadRequest, utc_now
 from model_release.errors import IllegalMoveError
@@ -19,7 +19,6 @@ from model_release.ledger import Event, LedgerEntry, of_release
 from model_release.phases import record
 from model_release.registry import register
 from model_release.rollout import Move
-from recommendation_api.model_store import ModelStore
 
 _REASON = "by hand, through the API"
 
@@ -28,7 +27,7 @@ _REASON = "by hand, through the API"
 class ByHand:
     """One such call, made by ``by``."""
 
-    store: ModelStore
+    runs: RunStore
     registry: FileRegistry
     ledger: FileLedger
     by: str
@@ -55,16 +54,21 @@ class ByHand:
             )
         return move
 
-    def commit(self, move: Move, *, source: Literal["models", "staging"] | None) -> Commit:
-        """Load and check the run, register it, and make it desired.
+    def publish(self, move: Move) -> None:
+        """Rename the staged run into place.
 
         Raises:
             ModelReleaseError: nothing has changed.
         """
-        if source == "staging":
-            self.store.publish_staged(move.run_id)
-        self.store.load(move.run_id, self.registry.read(), source="models")
-        digest, at = self.store.manifest_sha256(move.run_id), utc_now()
+        self.runs.publish_staged(move.run_id)
+
+    def commit(self, move: Move) -> Commit:
+        """Register the run, which every worker has prepared, and make it desired.
+
+        Raises:
+            ModelReleaseError: nothing has changed.
+        """
+        digest, at = self.runs.manifest_sha256(move.run_id), utc_now()
         self.registry.update(
             lambda registry: register(
                 registry, run_id=move.run_id, manifest_sha256=digest, release_id=move.release_id, at=at

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram
 
 LATENCY_BUCKETS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)  # seconds
 RELOAD_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)  # seconds
@@ -28,19 +28,15 @@ class Metrics:
         )
         self.degraded = Counter(
             "recommendation_degraded",
-            "Answers that are not the run's own",
-            ["endpoint", "reason"],
+            "Answers that are not the run's own, by whose turn it was",
+            ["endpoint", "variant", "reason"],
             registry=self.registry,
         )
-        self.empty = Counter("recommendation_empty", "Answers without items", ["endpoint"], registry=self.registry)
-        self.model_info = Gauge(
-            "recommendation_model_info", "1 for the run in each slot", ["run_id", "slot"], registry=self.registry
+        self.empty = Counter(
+            "recommendation_empty", "Answers without items", ["endpoint", "variant"], registry=self.registry
         )
-        self.generation = Gauge(
-            "recommendation_model_generation", "Generation of the desired state that is served", registry=self.registry
-        )
-        self.registry_readable = Gauge(
-            "recommendation_registry_readable", "1 if the registry could be read last time", registry=self.registry
+        self.shed = Counter(
+            "recommendation_shed", "Requests refused with 503 under overload", ["reason"], registry=self.registry
         )
         self.reloads = Counter("recommendation_reloads", "Reloads", ["outcome"], registry=self.registry)
         self.reload_seconds = Histogram(
@@ -68,9 +64,13 @@ class Metrics:
         # looking up label children costs more than counting
         self.count_request = cache(self.requests.labels)
         self.time_request = cache(self.latency.labels)
+        self.count_empty = cache(self.empty.labels)
         for endpoint in ("recommend", "similar"):  # a rate needs its zero
-            self.empty.labels(endpoint)
-            for reason in ("model_error", "no_model"):
-                self.degraded.labels(endpoint, reason)
+            for arm in ("current", "candidate"):
+                self.empty.labels(endpoint, arm)
+                for reason in ("model_error", "no_model", "timeout"):
+                    self.degraded.labels(endpoint, arm, reason)
+        for reason in ("late", "busy"):
+            self.shed.labels(reason)
         for outcome in ("scored", "failed", "dropped"):
             self.shadow.labels(outcome)

@@ -31,6 +31,11 @@ class LoadedRun:
     fallback: tuple[str, ...]
     loaded_at: dt.datetime
 
+    @property
+    def blocking(self) -> bool:
+        """Whether an answer takes a millisecond or more."""
+        return False
+
 
 class ModelStore:
     """The runs that are resident in this process."""
@@ -45,14 +50,6 @@ class ModelStore:
         """Ids of the runs in memory, the one that was wanted last first."""
         with self._lock:
             return tuple(reversed(self._resident))
-
-    def publish_staged(self, run_id: str) -> None:
-        """Rename a complete staged run into place."""
-        self._runs.publish_staged(run_id)
-
-    def manifest_sha256(self, run_id: str) -> str:
-        """Return the hash of a run's manifest."""
-        return self._runs.manifest_sha256(run_id)
 
     def load(self, run_id: str, registry: Registry, *, source: Source = "models") -> LoadedRun:
         """Return a run that is fit to serve: every byte verified, loaded, golden answers compared.

@@ -22,6 +22,10 @@ class ShuttingDownError(errors.ModelReleaseError):
     """This replica is going away."""
 
 
+class WorkerLostError(errors.ModelReleaseError):
+    """A worker of this replica died or does not answer; it is replaced, a retry finds its successor."""
+
+
 class RegistryBehindError(errors.StateError):
     """This replica does not see the generation yet that the caller has committed."""
 
@@ -42,6 +46,7 @@ STATUSES: tuple[tuple[type[errors.ModelReleaseError], int, str], ...] = (
     (errors.StateCorruptError, 503, "registry unusable"),
     (RegistryBehindError, 503, "registry behind"),
     (ShuttingDownError, 503, "shutting down"),
+    (WorkerLostError, 503, "worker lost"),
 )
 STORAGE_TITLE = "storage unusable"
 _TITLES = {413: "body too large"}  # whose phrase differs between versions of Python

@@ -1,102 +1,205 @@
-"""The hot path: plain Starlette routes that read the served state once and answer from memory."""
+"""The hot path: two routes answered before the rest of the application is asked, from memory.
+
+It reads the served state once per request.  A model that says it takes long is asked in a thread.
+"""
 
 from __future__ import annotations
 
+import itertools
 import logging
+import os
+import re
+import secrets
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
+from urllib.parse import parse_qsl
 
 import orjson
-from starlette.requests import Request
-from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from model_release.artifact import ServedModel
 from recommendation_api.metrics import Metrics
+from recommendation_api.overload import Overload
 from recommendation_api.problems import problem
-from recommendation_api.reload import ModelServer
+from recommendation_api.replica import Replica
 from recommendation_api.serving import Serving
 from recommendation_api.settings import Settings
 from recommendation_api.shadow import Shadow
 
 _log = logging.getLogger("recommendation_api")
+ENDPOINTS = {"/recommend/": "recommend", "/similar/": "similar"}
+_METHODS = frozenset({"GET", "HEAD"})
+_ALLOW = {"Allow": "GET, HEAD"}
 _LONGEST_ID = 256
 _DIGITS = 4
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
+_JSON = (b"content-type", b"application/json")
+_CLOSE = (b"connection", b"close")
+
+
+class Question(NamedTuple):
+    """One request, as the hot path sees it."""
+
+    endpoint: str
+    identifier: str
+    k: int
+    request_id: str
+    started: float  # perf_counter
+
+
+class Made(NamedTuple):
+    """What is answered: to the user, and to the metrics."""
+
+    run_id: str | None
+    variant: str
+    items: Sequence[str]
+    known: bool
+    degraded: str | None
+    arm: str  # current or candidate: whose turn it was, also where the answer is degraded
 
 
 class Recommender:
-    """Answers ``GET /recommend/{user_id}`` and ``GET /similar/{item_id}``."""
+    """Answers ``GET /recommend/{user_id}`` and ``GET /similar/{item_id}``, and passes on everything else.
 
-    def __init__(self, server: ModelServer, settings: Settings, metrics: Metrics, shadow: Shadow) -> None:
-        self._server = server
+    Args:
+        app: the rest of the application.
+        replica: has the served state.
+        settings: lengths and limits.
+        metrics: what is counted.
+        shadow: gets a share of the answered requests.
+        overload: says when to refuse.
+    """
+
+    def __init__(
+        self, app: ASGIApp, replica: Replica, settings: Settings, metrics: Metrics, shadow: Shadow, overload: Overload
+    ) -> None:
+        self._app = app
+        self._replica = replica
         self._settings = settings
         self._metrics = metrics
         self._shadow = shadow
+        self._overload = overload
+        self._boot = f"{os.getpid():x}-{secrets.token_hex(4)}"
+        self._numbers = itertools.count(1)
 
-    async def recommend(self, request: Request) -> Response:
-        """Answer with the best items for a user; popular ones for a user that the run does not know."""
-        return self._answer("recommend", request, request.path_params["user_id"])
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] == "http":
+            path: str = scope["path"]
+            slash = path.find("/", 1) + 1
+            endpoint = ENDPOINTS.get(path[:slash])
+            if endpoint is not None:
+                if scope["method"] in _METHODS:
+                    await self._answer(scope, receive, send, endpoint, path[slash:])
+                else:
+                    await problem(405, "method not allowed", headers=_ALLOW)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
 
-    async def similar(self, request: Request) -> Response:
-        """Answer with items like an item; none for an item that the run does not know."""
-        return self._answer("similar", request, request.path_params["item_id"])
-
-    def _answer(self, endpoint: str, request: Request, identifier: str) -> Response:
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, endpoint: str, identifier: str) -> None:
         started = time.perf_counter()
+        refusal = self._overload.refuse()
+        if refusal is not None:
+            self._metrics.shed.labels(refusal).inc()
+            self._metrics.count_request(endpoint, "none", "503").inc()
+            said = problem(
+                503, "overloaded", "this replica has more requests than it can answer; retry", self._closing()
+            )
+            await said(scope, receive, send)
+            return
         try:
-            k = self._length(request.query_params.get("k"))
+            k = self._length(scope["query_string"])
             _check_length(identifier)
         except ValueError as error:
             self._metrics.count_request(endpoint, "none", "422").inc()
-            return problem(422, "invalid request", str(error))
-        serving = self._server.serving
-        body, variant = self._make(serving, endpoint, identifier, k)
-        self._metrics.count_request(endpoint, variant, "200").inc()
-        self._metrics.time_request(endpoint, variant).observe(time.perf_counter() - started)
-        return Response(body, media_type="application/json")
+            await problem(422, "invalid request", str(error))(scope, receive, send)
+            return
+        question = Question(endpoint, identifier, k, self._request_id(scope), started)
+        made = await self._make(self._replica.serving, question)
+        await self._send(send, question, made)
 
-    def _make(self, serving: Serving, endpoint: str, identifier: str, k: int) -> tuple[bytes, str]:
+    async def _make(self, serving: Serving, question: Question) -> Made:
         now = time.time()
-        run, variant = serving.current, "current"
-        if endpoint == "recommend" and serving.in_canary(identifier, now):
-            run, variant = serving.candidate, "candidate"
+        run, arm = serving.current, "current"
+        if question.endpoint == "recommend" and serving.in_canary(question.identifier, now):
+            run, arm = serving.candidate, "candidate"
         if run is None:
-            return self._degraded(serving, endpoint, k, "no_model")
+            return self._degraded(serving, question, arm, "no_model")
         try:
-            items: Sequence[str] | None
-            if endpoint == "recommend":
-                items = run.model.recommend(identifier, k)
-                known = items is not None
-                items = run.model.popular(k) if items is None else items
+            if run.blocking:
+                found = await self._overload.in_thread(lambda: _ask(run.model, question))
             else:
-                items = run.model.similar(identifier, k)
-                known = items is not None
-                items = items or ()
+                found = _ask(run.model, question)
+        except TimeoutError:
+            return self._degraded(serving, question, arm, "timeout")
         except Exception:  # noqa: BLE001  (whatever a model does, the user gets an answer)
-            _log.warning("run %s failed on %s", run.run_id, endpoint, exc_info=True)
-            return self._degraded(serving, endpoint, k, "model_error")
-        if variant == "current" and serving.in_shadow(now):
-            self._shadow.offer(serving, endpoint, identifier, k, items)
-        if not items:
-            self._metrics.empty.labels(endpoint).inc()
-        answer = {"run_id": run.run_id, "variant": variant, "items": items, "known": known, "degraded": None}
-        return orjson.dumps(answer), variant
+            _log.warning("run %s failed on %s", run.run_id, question.endpoint, exc_info=True)
+            return self._degraded(serving, question, arm, "model_error")
+        known, items = found
+        if arm == "current" and serving.in_shadow(now):
+            self._shadow.offer(serving, question.endpoint, question.identifier, question.k, items)
+        return Made(run.run_id, arm, items, known, None, arm)
 
-    def _degraded(self, serving: Serving, endpoint: str, k: int, reason: str) -> tuple[bytes, str]:
+    def _degraded(self, serving: Serving, question: Question, arm: str, reason: str) -> Made:
         """Answer with popular items of the last usable run; similar items have no such stand-in."""
-        items = serving.fallback[:k] if endpoint == "recommend" else ()
-        self._metrics.degraded.labels(endpoint, reason).inc()
-        if not items:
-            self._metrics.empty.labels(endpoint).inc()
-        run_id = serving.current.run_id if serving.current else None
-        answer = {"run_id": run_id, "variant": "degraded", "items": items, "known": False, "degraded": reason}
-        return orjson.dumps(answer), "degraded"
+        items = serving.fallback[: question.k] if question.endpoint == "recommend" else ()
+        self._metrics.degraded.labels(question.endpoint, arm, reason).inc()
+        return Made(serving.current.run_id if serving.current else None, "degraded", items, False, reason, arm)
 
-    def _length(self, text: str | None) -> int:
-        if text is None:
+    async def _send(self, send: Send, question: Question, made: Made) -> None:
+        metrics, endpoint = self._metrics, question.endpoint
+        body = orjson.dumps(
+            {
+                "run_id": made.run_id,
+                "variant": made.variant,
+                "items": made.items,
+                "known": made.known,
+                "degraded": made.degraded,
+            }
+        )
+        if not made.items:
+            metrics.count_empty(endpoint, made.arm).inc()
+        metrics.count_request(endpoint, made.variant, "200").inc()
+        metrics.time_request(endpoint, made.variant).observe(time.perf_counter() - question.started)
+        headers = [
+            _JSON,
+            (b"content-length", b"%d" % len(body)),
+            (b"x-request-id", question.request_id.encode()),
+        ]
+        if self._replica.closing.is_set():
+            headers.append(_CLOSE)
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    def _closing(self) -> dict[str, str]:
+        return {"Connection": "close"} if self._replica.closing.is_set() else {}
+
+    def _request_id(self, scope: Scope) -> str:
+        for name, value in scope["headers"]:
+            if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+                return str(value.decode())
+        return f"{self._boot}-{next(self._numbers):x}"
+
+    def _length(self, query: bytes) -> int:
+        if not query:
             return self._settings.default_k
-        k = int(text) if text.isascii() and text.isdigit() and len(text) <= _DIGITS else 0
+        given = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)).get("k")
+        if given is None:
+            return self._settings.default_k
+        k = int(given) if given.isascii() and given.isdigit() and len(given) <= _DIGITS else 0
         if not 1 <= k <= self._settings.maximum_k:
-            raise ValueError(f"k={text[:20]!r} is not a whole number from 1 to {self._settings.maximum_k}")
+            raise ValueError(f"k={given[:20]!r} is not a whole number from 1 to {self._settings.maximum_k}")
         return k
+
+
+def _ask(model: ServedModel, question: Question) -> tuple[bool, Sequence[str]]:
+    """Return whether the model knows the id, and its answer; popular items for an unknown user."""
+    if question.endpoint == "recommend":
+        items = model.recommend(question.identifier, question.k)
+        return (True, items) if items is not None else (False, model.popular(question.k))
+    similar = model.similar(question.identifier, question.k)
+    return similar is not None, similar or ()
 
 
 def _check_length(identifier: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 
@@ -11,43 +10,42 @@ from model_release.errors import StateError
 from model_release.registry import Registry
 from recommendation_api.serving import Serving, desired_of
 
-_WORKERS = 1  # processes of this replica
-
 
 def models_report(
-    read: Callable[[], Registry], serving: Serving, *, replica: str, resident: Sequence[str]
+    read: Callable[[], Registry], workers: Sequence[WorkerReport], *, replica: str, expected: int, generation: int
 ) -> ModelsReport:
-    """Return desired and observed state; a registry that can't be read is reported, not raised."""
+    """Return desired and observed state; a registry that can't be read is reported, not raised.
+
+    Args:
+        read: gives the desired state.
+        workers: what each worker that answered serves.
+        replica: name of this replica.
+        expected: how many workers it should have.
+        generation: what is served here.
+    """
     desired: Desired | None = None
     problem = None
     try:
         registry = read()
         desired = desired_of(registry)
-        if registry.generation < serving.generation:
-            problem = _went_back(registry, serving)
+        if registry.generation < generation:
+            problem = _went_back(registry.generation, generation)
     except (StateError, OSError) as error:
         problem = str(error)
-    worker = WorkerReport(
-        pid=os.getpid(),
-        generation=serving.generation,
-        current=serving.current.run_id if serving.current else None,
-        candidate=serving.trial(time.time()),
-        resident=tuple(resident),
-        loaded_at=serving.current.loaded_at if serving.current else None,
-        degraded=serving.problem,
-    )
     return ModelsReport(
         replica=replica,
         desired=desired,
         problem=problem,
-        workers_expected=_WORKERS,
-        workers=(worker,),
+        workers_expected=expected,
+        workers=tuple(workers),
         reported_at=utc_now(),
     )
 
 
-def receipt(status: str, request: ReloadRequest, serving: Serving, *, changed: bool, message: str) -> ReloadReceipt:
-    """Return the answer to a reload: what is served now, whatever was asked for."""
+def receipt(
+    status: str, request: ReloadRequest, serving: Serving, *, workers: int, changed: bool, message: str
+) -> ReloadReceipt:
+    """Return the answer to a reload: what is served now by ``workers`` processes, whatever was asked for."""
     current = serving.registry.current
     trial = serving.trial(time.time()) if request.mode != "primary" else None
     served = trial.run_id if trial else serving.current.run_id if serving.current else None
@@ -60,14 +58,14 @@ def receipt(status: str, request: ReloadRequest, serving: Serving, *, changed: b
             "generation": serving.generation,
             "rollout": trial.rollout if trial else None,
             "previous_run_id": current.previous_run_id if current else None,
-            "workers": _WORKERS,
+            "workers": workers,
             "message": message,
         }
     )
 
 
-def _went_back(registry: Registry, serving: Serving) -> str:
+def _went_back(registry: int, served: int) -> str:
     return (
-        f"the registry is at generation {registry.generation}, this replica serves {serving.generation}: it was "
+        f"the registry is at generation {registry}, this replica serves {served}: it was "
         "replaced by an older one; nothing is changed until it is ahead again"
     )

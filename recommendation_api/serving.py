@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from model_release.contract import Desired, Trial
@@ -11,6 +12,7 @@ from model_release.registry import Registry
 from recommendation_api.model_store import LoadedRun
 
 _SCALE = float(1 << 64)
+_EARLIER_RUNS = 5  # whose popular items may have to stand in
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class Serving:
     """A generation of the desired state, with its runs loaded.
 
     Attributes:
-        registry: the desired state that this is.
+        registry: the desired state that this is, as far as :func:`wanted_of` keeps it.
         current: the run that users get; None: none is desired, or it can't be loaded (see ``problem``).
         candidate: the run on trial.
         fallback: popular items for when there is no usable run.
@@ -55,6 +57,20 @@ class Serving:
         return (
             desired is not None and desired.mode == "shadow" and self.candidate is not None and now < self.lease_until
         )
+
+
+def wanted_of(registry: Registry, also: Collection[str] = ()) -> Registry:
+    """Return the part of the desired state that a worker needs to follow it: the rest grows with the years.
+
+    Args:
+        registry: the desired state.
+        also: further runs whose pins are needed.
+    """
+    history = registry.history[:_EARLIER_RUNS]
+    parts = (registry.current, registry.candidate, *history)
+    named = {part.run_id for part in parts if part is not None} | set(also)
+    runs = tuple(run for run in registry.runs if run.run_id in named)
+    return registry.model_copy(update={"history": history, "runs": runs})
 
 
 def share_of(user_id: str, release_id: str) -> float:

@@ -32,6 +32,15 @@ class Settings(BaseModel):
         default_k: length of a list when the request does not say.
         maximum_k: longest list that may be asked for.
         shadow_queue: requests that may wait to be scored by a shadow candidate; more are dropped and counted.
+        workers: processes that answer requests, behind one port.
+        late_seconds: how late answers may be begun before requests are refused.
+        scoring_threads: threads of a worker for models that take long.
+        scoring_waiting: slow answers that may be under way or wait in a worker; more requests are refused.
+        scoring_seconds: how long a slow answer may take; then popular items are answered.
+        keep_alive_seconds: after how long without a request a connection is closed.
+        drain_seconds: how long, after a signal to end, requests are still taken while the replica says "not ready".
+        hung_seconds: after how long without a sign of life a worker among several is replaced.
+        docs: whether ``/docs``, ``/redoc`` and ``/openapi.json`` are there.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,6 +55,15 @@ class Settings(BaseModel):
     default_k: Annotated[int, Field(ge=1, le=1000)] = 10
     maximum_k: Annotated[int, Field(ge=1, le=1000)] = 100
     shadow_queue: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    late_seconds: Annotated[float, Field(gt=0, le=60)] = 0.25
+    scoring_threads: Annotated[int, Field(ge=1, le=64)] = 2
+    scoring_waiting: Annotated[int, Field(ge=1, le=10_000)] = 64
+    scoring_seconds: Annotated[float, Field(gt=0, le=60)] = 1.0
+    keep_alive_seconds: Annotated[int, Field(ge=1, le=3600)] = 75
+    drain_seconds: Annotated[float, Field(ge=0, le=600)] = 1.0
+    hung_seconds: Annotated[float, Field(ge=1, le=3600)] = 10.0
+    docs: bool = True
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:

@@ -20,7 +20,7 @@ from tests.runs import USERS
 TOKEN = "reload-token-8c1f0e5b"
 WATCH_SECONDS = 0.1
 PROJECT = Path(__file__).resolve().parents[2]
-_RUNNING = re.compile(r"Uvicorn running on (http://127\.0\.0\.1:\d+)")
+_RUNNING = re.compile(r"listening on (http://127\.0\.0\.1:\d+)")
 
 
 def wait_until(what: str, holds: Callable[[], bool], seconds: float = 20.0) -> None:
@@ -50,6 +50,7 @@ class Replica:
             "MODEL_RELEASE_HOME": str(home.paths.root),
             "RECOMMENDATION_API_REPLICA": name,
             "RECOMMENDATION_API_WATCH_SECONDS": str(WATCH_SECONDS),
+            "RECOMMENDATION_API_DRAIN_SECONDS": "0",
             **({"MODEL_RELOAD_TOKEN": token} if token else {}),
             **(settings or {}),
         }
@@ -78,6 +79,7 @@ class Replica:
         assert found is not None, self.log
         self.http.close()
         self.http = httpx.Client(base_url=found[1], trust_env=False, timeout=20.0)
+        wait_until(f"somebody answers; see {self.log_path}", lambda: self.answers or process.poll() is not None)
         return self
 
     def start_ready(self) -> Self:
@@ -111,6 +113,14 @@ class Replica:
     def log(self) -> str:
         """All that it wrote."""
         return self.log_path.read_text(encoding="utf-8") if self.log_path.exists() else ""
+
+    @property
+    def answers(self) -> bool:
+        """Whether a worker takes requests."""
+        try:
+            return self.http.get("/health/live").status_code == 200
+        except httpx.ConnectError:
+            return False
 
     @property
     def ready(self) -> bool:

@@ -16,7 +16,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
 
 
 def degraded(replica: Replica, endpoint: str = "recommend", reason: str = "no_model") -> float:
-    return replica.metric("recommendation_degraded_total", endpoint=endpoint, reason=reason)
+    return replica.metric("recommendation_degraded_total", endpoint=endpoint, variant="current", reason=reason)
 
 
 def test_before_the_first_release_answers_are_degraded_and_empty(start: StartReplica) -> None:
@@ -36,7 +36,7 @@ def test_before_the_first_release_answers_are_degraded_and_empty(start: StartRep
     assert replica.recommend(UNKNOWN) == nothing
     assert replica.http.get("/similar/i1").json() == nothing
     assert (degraded(replica), degraded(replica, "similar")) == (2, 1)
-    assert replica.metric("recommendation_empty_total", endpoint="recommend") == 2
+    assert replica.metric("recommendation_empty_total", endpoint="recommend", variant="current") == 2
     replica.reload(run_id="run-a")
     assert replica.serves("run-a")
     assert replica.ready

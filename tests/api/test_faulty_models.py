@@ -39,7 +39,7 @@ def test_a_current_run_that_fails_gives_popular_items(home: Home, monkeypatch: p
         }
         assert client.get("/similar/i1").json()["items"] == []
         for endpoint in ("recommend", "similar"):
-            line = f'recommendation_degraded_total{{endpoint="{endpoint}",reason="model_error"}}'
+            line = f'recommendation_degraded_total{{endpoint="{endpoint}",reason="model_error",variant="current"}}'
             assert sample(client, line) == 1
         faults.fail.clear()
         assert client.get("/recommend/u1").json()["items"] == home.expected("run-a", "u1")
@@ -55,7 +55,12 @@ def test_a_canary_that_fails_gives_its_users_popular_items(home: Home, monkeypat
         answer = client.get("/recommend/u1").json()
         assert (answer["variant"], answer["degraded"]) == ("degraded", "model_error")
         assert answer["items"] == home.expected("run-a", UNKNOWN)
-        assert sample(client, 'recommendation_degraded_total{endpoint="recommend",reason="model_error"}') == 1
+        assert (
+            sample(
+                client, 'recommendation_degraded_total{endpoint="recommend",reason="model_error",variant="candidate"}'
+            )
+            == 1
+        )
 
 
 def test_a_shadow_that_fails_harms_no_answer(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,7 +72,10 @@ def test_a_shadow_that_fails_harms_no_answer(home: Home, monkeypatch: pytest.Mon
         for _ in range(5):
             assert client.get("/recommend/u1").json()["items"] == home.expected("run-a", "u1")
         wait_until("five failures are counted", lambda: outcome(client, "failed") == 5)
-        assert sample(client, 'recommendation_degraded_total{endpoint="recommend",reason="model_error"}') == 0
+        assert (
+            sample(client, 'recommendation_degraded_total{endpoint="recommend",reason="model_error",variant="current"}')
+            == 0
+        )
         faults.fail.clear()
         client.get("/recommend/u1")
         wait_until("the thread goes on", lambda: outcome(client, "scored") == 1)

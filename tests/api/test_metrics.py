@@ -15,8 +15,10 @@ from tests.api.replica import Replica, wait_until
 FAMILIES: Mapping[str, tuple[str, set[str]]] = {
     "recommendation_requests": ("counter", {"endpoint", "variant", "status"}),
     "recommendation_latency_seconds": ("histogram", {"endpoint", "variant"}),
-    "recommendation_degraded": ("counter", {"endpoint", "reason"}),
-    "recommendation_empty": ("counter", {"endpoint"}),
+    "recommendation_degraded": ("counter", {"endpoint", "variant", "reason"}),
+    "recommendation_shed": ("counter", {"reason"}),
+    "recommendation_workers": ("gauge", {"state"}),
+    "recommendation_empty": ("counter", {"endpoint", "variant"}),
     "recommendation_model_info": ("gauge", {"run_id", "slot"}),
     "recommendation_model_generation": ("gauge", set()),
     "recommendation_registry_readable": ("gauge", set()),
@@ -78,7 +80,7 @@ def test_label_values_come_from_a_fixed_set(replica: Replica) -> None:
     assert values["endpoint"] == {"recommend", "similar"}
     assert values["variant"] <= {"current", "candidate", "degraded", "none"}
     assert values["status"] <= {"200", "422"}
-    assert values["reason"] == {"model_error", "no_model"}
+    assert values["reason"] == {"model_error", "no_model", "timeout", "late", "busy"}
     assert values["slot"] <= {"current", "candidate"}
     assert all(value.replace("_", "").isalpha() for value in values["outcome"])
 
@@ -124,10 +126,10 @@ def test_answers_of_a_candidate_are_counted_apart(replica: Replica) -> None:
 
 def test_answers_without_items_are_counted(replica: Replica) -> None:
     """Nothing is like an item that nobody knows."""
-    before = replica.metric("recommendation_empty_total", endpoint="similar")
+    before = replica.metric("recommendation_empty_total", endpoint="similar", variant="current")
     replica.http.get("/similar/no-such-item")
     replica.http.get("/similar/i1")
-    assert replica.metric("recommendation_empty_total", endpoint="similar") == before + 1
+    assert replica.metric("recommendation_empty_total", endpoint="similar", variant="current") == before + 1
 
 
 def test_reloads_are_counted_by_outcome(replica: Replica) -> None:
