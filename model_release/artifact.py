@@ -6,8 +6,9 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Protocol
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
+from model_release import limits
 from model_release.identifiers import check_run_id
 
 MANIFEST_NAME = "manifest.json"
@@ -52,13 +53,26 @@ class Algorithm(Frozen):
 
 
 class ServingFormat(Frozen):
-    """How the data files are laid out, so that the API can load any algorithm's run.
-
-    ``ranked_lists`` version 1 is ``model_release/adapters/ranked_lists.py``.
-    """
+    """Lists computed beforehand: any algorithm's run.  The files are those of ``model_release/adapters/ranked_lists.py``."""
 
     format: Literal["ranked_lists"]
     version: Literal[1] = 1
+
+
+class FactorsFormat(Frozen):
+    """Vectors that are scored at request time.  The files are those of ``model_release/adapters/factors.py``.
+
+    Attributes:
+        exclude_seen: whether what a user has had is never recommended; then the run holds who has had what.
+        similarity: what makes items alike.
+        depth: longest list that is answered.
+    """
+
+    format: Literal["factors"] = "factors"
+    version: Literal[1] = 1
+    exclude_seen: bool
+    similarity: Literal["cosine", "inner_product"] = "cosine"
+    depth: Annotated[int, Field(ge=1, le=limits.GOLDEN_K)] = 100
 
 
 class Manifest(Frozen):
@@ -72,8 +86,17 @@ class Manifest(Frozen):
     algorithm: Algorithm
     data: DataSnapshot
     metrics: Mapping[str, float] = Field(default_factory=dict)
-    serving: ServingFormat
-    files: Annotated[tuple[FileEntry, ...], Field(min_length=1)]
+    serving: Annotated[ServingFormat | FactorsFormat, Field(discriminator="format")]
+    files: Annotated[tuple[FileEntry, ...], Field(min_length=1, max_length=limits.FILES)]
+
+    @model_validator(mode="after")
+    def _files_fit(self) -> Manifest:
+        total = sum(entry.bytes for entry in self.files)
+        if total > limits.RUN_BYTES:
+            raise ValueError(f"its files have {total} bytes, allowed are {limits.RUN_BYTES}")
+        if len({entry.name for entry in self.files}) != len(self.files):
+            raise ValueError("it names a file twice")
+        return self
 
     def trained_inside(self, start: dt.datetime) -> bool:
         """Whether this run saw data at or after ``start``: then it can't be judged on a window that begins there."""
@@ -85,8 +108,8 @@ class GoldenRequest(Frozen):
 
     endpoint: Literal["recommend", "similar"]
     id: str
-    k: Annotated[int, Field(ge=1, le=1000)]
-    expected: tuple[str, ...]
+    k: Annotated[int, Field(ge=1, le=limits.GOLDEN_K)]
+    expected: Annotated[tuple[str, ...], Field(max_length=limits.GOLDEN_K)]
 
 
 class ServedModel(Protocol):
@@ -95,6 +118,13 @@ class ServedModel(Protocol):
     @property
     def depth(self) -> int:
         """Longest list that :meth:`recommend` can give."""
+
+    @property
+    def blocking(self) -> bool:
+        """Whether an answer takes a millisecond or more: then ask from a thread, not from an event loop."""
+
+    def prefault(self) -> None:
+        """Bring what is mapped into memory, so that no request waits for the disk; best called from a thread."""
 
     def recommend(self, user_id: str, k: int) -> Sequence[str] | None:
         """Return at most ``k`` item ids, best first; None for a user this run does not know."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from pydantic import ValidationError
+
+from model_release import limits
 from model_release.artifact import GoldenRequest, ServedModel
 from model_release.errors import ArtifactInvalidError, GoldenMismatchError
 
@@ -24,6 +27,27 @@ def record(model: ServedModel, requests: Iterable[tuple[str, str, int]]) -> tupl
         )
         for endpoint, identifier, k in requests
     )
+
+
+def parse(data: bytes, name: str) -> list[GoldenRequest]:
+    """Read ``golden.jsonl``.
+
+    Args:
+        data: its content.
+        name: for messages.
+
+    Raises:
+        ArtifactInvalidError: a line is malformed, or there are too many.
+    """
+    lines = data.count(b"\n") + (not data.endswith(b"\n"))
+    if lines > limits.GOLDEN_LINES:
+        raise ArtifactInvalidError(f"{name} has {lines} lines, allowed are {limits.GOLDEN_LINES}")
+    try:
+        return [GoldenRequest.model_validate_json(line) for line in data.split(b"\n") if line]
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        place = ".".join(map(str, first["loc"])) or "line"
+        raise ArtifactInvalidError(f"{name} is malformed: {place}: {first['msg']}") from error
 
 
 def check(model: ServedModel, requests: Sequence[GoldenRequest]) -> int:

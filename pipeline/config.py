@@ -19,6 +19,8 @@ CONFIG_VARIABLE = "PIPELINE_CONFIG"
 CONFIG_FILE = "config/pipeline.yaml"
 ALGORITHMS = ("popular", "personal_frequency", "item_knn", "als", "next_basket", "ease")
 
+FACTOR_ALGORITHMS = ("als",)  # those whose scores are inner products of vectors
+
 AlgorithmName = Literal["popular", "personal_frequency", "item_knn", "als", "next_basket", "ease"]
 Clock = Literal["wall_time", "log_time"]
 
@@ -106,7 +108,27 @@ class Training(Frozen):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     user_list_length: Annotated[int, Field(ge=20, le=1000)] = 100
     similar_list_length: Annotated[int, Field(ge=1, le=1000)] = 50
+    serving: Literal["ranked_lists", "factors"] = "ranked_lists"
     algorithms: Mapping[AlgorithmName, Mapping[str, Any]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _servable(self) -> Training:
+        for name in self.auto if self.algorithm == "auto" else (self.algorithm,):
+            check_servable(self.serving, name)
+        return self
+
+
+def check_servable(serving: str, algorithm: str) -> None:
+    """Check that a run of ``algorithm`` can be written in a serving format.
+
+    Raises:
+        ConfigurationError: it can't; the message names both, and what would fit.
+    """
+    if serving == "factors" and algorithm not in FACTOR_ALGORITHMS:
+        raise ConfigurationError(
+            f"serving: factors needs vectors, which {algorithm!r} does not make; use {', '.join(FACTOR_ALGORITHMS)}, "
+            "or serving: ranked_lists"
+        )
 
 
 class Range(Frozen):

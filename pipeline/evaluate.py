@@ -21,8 +21,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from model_release.adapters.file_registry import FileRegistry
 from model_release.adapters.files import write_atomic
-from model_release.adapters.ranked_lists import open_model
 from model_release.adapters.run_store import RunStore
+from model_release.adapters.serving_formats import open_model
 from model_release.artifact import Manifest, ServedModel
 from model_release.errors import InvalidInputError, ModelReleaseError, RunNotFoundError
 from model_release.paths import ReleasePaths
@@ -159,8 +159,8 @@ def _other(paths: ReleasePaths, store: RunStore, against: str | None, window: Wi
 
 
 def _open(store: RunStore, manifest: Manifest) -> ServedModel:
-    store.verify(manifest.run_id)
-    return open_model(store.folder(manifest.run_id), manifest)
+    with store.opened(manifest.run_id) as run:
+        return open_model(run.files, run.manifest)
 
 
 def _write(paths: ReleasePaths, summary: EvaluationSummary, per_user: pl.DataFrame, picture: bytes) -> None:

@@ -20,13 +20,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model_release import __version__, golden
-from model_release.adapters.ranked_lists import open_model, write
+from model_release.adapters import factors, ranked_lists
+from model_release.adapters.factors import Seen
+from model_release.adapters.files import write_file
 from model_release.adapters.run_store import RunStore
-from model_release.artifact import GOLDEN_NAME, Algorithm, DataSnapshot, FileEntry, Manifest, ServingFormat
+from model_release.adapters.serving_formats import open_model
+from model_release.artifact import (
+    GOLDEN_NAME,
+    Algorithm,
+    DataSnapshot,
+    FactorsFormat,
+    FileEntry,
+    Manifest,
+    ServingFormat,
+)
 from model_release.errors import InvalidInputError, ModelReleaseError, RunExistsError
 from model_release.identifiers import new_run_id
 from model_release.paths import ReleasePaths
-from pipeline.config import ALGORITHMS, PipelineConfig, load_config
+from pipeline.config import ALGORITHMS, PipelineConfig, check_servable, load_config
 from pipeline.progress import log_to_terminal, step
 from pipeline.window import Window, parse_as_of
 
@@ -91,6 +102,8 @@ def train(
     window = ingest.resolve_window(config, as_of)
     rows = ingest.load_interactions(config, before=window.start)
     name, validation = algorithm or config.training.algorithm, dict[str, float]()
+    for one in config.training.auto if name == "auto" else (name,):
+        check_servable(config.training.serving, one)
     if name == "auto":
         name, validation = choose(config, rows, window)
     model = make(name, config.training.algorithms.get(name, {}))  # type: ignore[call-overload]
@@ -102,7 +115,7 @@ def train(
     store = RunStore(paths)
     new = run_id not in store.run_ids()
     if new:
-        plan = _Plan(run_id, window, described, data, validation)
+        plan = _Plan(run_id, window, described, data, validation, _serving(config))
         new = _publish(config, store, plan, rows, items, model)
     return TrainedRun(
         run_id=run_id,
@@ -125,6 +138,7 @@ class _Plan:
     algorithm: Algorithm
     snapshot: DataSnapshot
     validation: dict[str, float]
+    serving: ServingFormat | FactorsFormat
 
     def manifest(self, files: tuple[FileEntry, ...]) -> Manifest:
         """Return the manifest with ``files``."""
@@ -136,7 +150,7 @@ class _Plan:
             algorithm=self.algorithm,
             data=self.snapshot,
             metrics={f"validation_{name}": value for name, value in self.validation.items()},
-            serving=ServingFormat(format="ranked_lists"),
+            serving=self.serving,
             files=files,
         )
 
@@ -151,18 +165,63 @@ def _publish(
         data = TrainingData.of(rows, cutoff=plan.window.start)
     with step(f"train {plan.algorithm.name}"):
         fitted = model.fit(data, seed=plan.algorithm.seed)
-    with store.staging(plan.run_id) as folder:
-        _write_lists(config, folder, data, items, fitted)
-        _write_golden(folder, plan.manifest(store.entries(folder)), data)
-        try:
+    try:
+        with store.staging(plan.run_id) as folder:
+            if isinstance(plan.serving, FactorsFormat):
+                _write_factors(config, folder, plan.serving, data, _names(data, items), fitted)
+            else:
+                _write_lists(config, folder, data, _names(data, items), fitted)
+            _write_golden(folder, plan.manifest(store.entries(folder)), data)
             with step(f"publish run {plan.run_id}"):
                 store.publish(plan.manifest(store.entries(folder)))
-        except RunExistsError:
-            return False
+    except RunExistsError:
+        return False
     return True
 
 
-def _write_lists(config: PipelineConfig, folder: Path, data: TrainingData, items: pl.DataFrame, fitted: Any) -> None:
+def _serving(config: PipelineConfig) -> ServingFormat | FactorsFormat:
+    if config.training.serving == "factors":
+        return FactorsFormat(exclude_seen=not config.repeat_purchases, depth=config.training.user_list_length)
+    return ServingFormat(format="ranked_lists")
+
+
+def _names(data: TrainingData, items: pl.DataFrame) -> list[str | None]:
+    """Return the name of every item, in the order of their codes."""
+    names = dict(zip(items["item_id"].to_list(), items["name"].to_list(), strict=True))
+    return [names.get(item_id) for item_id in data.item_ids]
+
+
+def _write_factors(
+    config: PipelineConfig,
+    folder: Path,
+    serving: FactorsFormat,
+    data: TrainingData,
+    names: list[str | None],
+    fitted: Any,
+) -> None:
+    from pipeline.algorithms.protocol import HasFactors
+    from pipeline.ranking import popular_items
+
+    if not isinstance(fitted, HasFactors):
+        raise TypeError(f"{type(fitted).__name__} has no factors although FACTOR_ALGORITHMS names its algorithm")
+    with step("write the factors") as doing:
+        doing.rows = len(fitted.user_factors)
+        factors.write(
+            folder,
+            serving,
+            user_ids=data.user_ids,
+            item_ids=data.item_ids,
+            user_factors=fitted.user_factors,
+            item_factors=fitted.item_factors,
+            popular=popular_items(data, window_days=_POPULAR_WINDOW_DAYS, depth=config.training.user_list_length),
+            seen=Seen(data.known.indptr, data.known.indices) if serving.exclude_seen else None,
+            item_names=names,
+        )
+
+
+def _write_lists(
+    config: PipelineConfig, folder: Path, data: TrainingData, names: list[str | None], fitted: Any
+) -> None:
     from pipeline.ranking import popular_items, rank_users, similar_items
 
     training = config.training
@@ -172,15 +231,14 @@ def _write_lists(config: PipelineConfig, folder: Path, data: TrainingData, items
     with step("find similar items") as doing:
         similar = similar_items(data, depth=training.similar_list_length)
         doing.rows = len(similar)
-    names = dict(zip(items["item_id"].to_list(), items["name"].to_list(), strict=True))
-    write(
+    ranked_lists.write(
         folder,
         user_ids=data.user_ids,
         item_ids=data.item_ids,
         user_lists=lists,
         similar_lists=similar,
         popular=popular_items(data, window_days=_POPULAR_WINDOW_DAYS, depth=training.user_list_length),
-        item_names=[names.get(item_id) for item_id in data.item_ids],
+        item_names=names,
     )
 
 
@@ -194,7 +252,7 @@ def _write_golden(folder: Path, manifest: Manifest, data: TrainingData) -> None:
         unknown += "-"
     requests = golden.record(model, [*users, *items, ("recommend", unknown, _GOLDEN_K)])
     lines = "".join(request.model_dump_json() + "\n" for request in requests)
-    (folder / GOLDEN_NAME).write_text(lines, encoding="utf-8")
+    write_file(folder / GOLDEN_NAME, lines.encode())
 
 
 def _spread(names: Sequence[str], count: int) -> list[str]:
@@ -211,6 +269,7 @@ def _content(
         "data": data.content_sha256,
         "names": hashlib.sha256(items.select("item_id", "name").write_csv().encode()).hexdigest(),
         "repeat_purchases": config.repeat_purchases,
+        "serving": config.training.serving,
         "lengths": [config.training.user_list_length, config.training.similar_list_length],
         "code": [__version__, _git_commit()],
     }

@@ -15,6 +15,7 @@ import pytest
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from model_release import limits
 from model_release.artifact import GoldenRequest, Manifest
 from model_release.contract import (
     Answer,
@@ -118,16 +119,23 @@ def test_every_key_of_the_manifest_is_explained() -> None:
 def leaves(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
     """Return the dotted path of every key of ``model`` that holds no further keys, and its field."""
     for name, field in model.model_fields.items():
-        inner = submodel(field.annotation)
-        if inner is None:
+        inner = submodels(field.annotation)
+        if not inner:
             yield prefix + name, field
-        else:
-            yield from leaves(inner, f"{prefix}{name}.")
+        for one in inner:
+            yield from leaves(one, f"{prefix}{name}.")
 
 
-def submodel(annotation: Any) -> type[BaseModel] | None:
+def submodels(annotation: Any) -> list[type[BaseModel]]:
+    """Return the models that a field may hold: several where one key says which."""
     kinds = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
-    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+    return [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+
+
+def test_every_limit_is_explained_with_its_value() -> None:
+    rows = table("artifact-and-registry.md", "Limits", "limit")
+    documented = {codes(row[0])[0]: float(codes(row[1])[0].replace(",", "")) for row in rows}
+    assert documented == {name: float(value) for name, value in vars(limits).items() if name.isupper()}
 
 
 # Configuration

@@ -7,6 +7,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
+from model_release import limits
 from model_release.adapters.files import write_atomic
 from model_release.errors import StateBusyError, StateCorruptError
 from model_release.paths import ReleasePaths
@@ -36,9 +37,12 @@ class FileRegistry:
             StateCorruptError: the file is damaged, or lost although the ledger has entries.
         """
         try:
-            text = self._path.read_bytes()
+            with self._path.open("rb") as file:
+                text = file.read(limits.REGISTRY_BYTES + 1)
         except FileNotFoundError:
             return self._nothing_yet()
+        if len(text) > limits.REGISTRY_BYTES:
+            raise self._corrupt(f"it has more than {limits.REGISTRY_BYTES} bytes")
         try:
             registry = Registry.model_validate_json(text, strict=True)
         except ValidationError as error:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 _CHUNK = 1 << 20
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def fsync_directory(folder: Path) -> None:
@@ -30,7 +34,7 @@ def write_atomic(path: Path, content: bytes | str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with room_for(path, len(data), Path(temporary)), os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fchmod(file.fileno(), 0o644)
@@ -41,6 +45,46 @@ def write_atomic(path: Path, content: bytes | str) -> None:
             Path(temporary).unlink()
         raise
     fsync_directory(path.parent)
+
+
+def write_file(path: Path, *content: Any) -> None:
+    """Write a new file from bytes-like pieces, of any type and shape but contiguous.
+
+    Raises:
+        OSError: it could not be written; a full disk says how many bytes were missing.
+    """
+    views = [memoryview(piece) for piece in content]
+    with room_for(path, sum(view.nbytes for view in views)), path.open("wb") as file:
+        for view in views:
+            file.write(view)
+
+
+@contextlib.contextmanager
+def room_for(path: Path, size: int, written_to: Path | None = None) -> Iterator[None]:
+    """Say of a write that finds the disk, the quota or the allowed size full: of which file, and what was missing.
+
+    Args:
+        path: the file, as it is called in the message.
+        size: how many bytes it will have.
+        written_to: where they are written, if not to ``path``.
+
+    Raises:
+        OSError: with the number of the original error; ``strerror`` says it all, ``filename`` is ``path``.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        try:
+            done = min((written_to or path).stat().st_size, size)
+        except FileNotFoundError:
+            done = 0
+        message = (
+            f"{os.strerror(error.errno)}: {path.name} needs {size} bytes and {size - done} of them found no room; "
+            "make room and try again"
+        )
+        raise OSError(error.errno, message, str(path)) from error
 
 
 def sha256_of(path: Path) -> str:

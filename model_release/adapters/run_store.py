@@ -3,22 +3,50 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from pydantic import ValidationError
 
-from model_release.adapters.files import fsync_directory, sha256_of, write_atomic
+from model_release import golden, limits
+from model_release.adapters.files import fsync_directory, room_for, sha256_of, write_atomic
+from model_release.adapters.run_files import RunFiles
 from model_release.artifact import GOLDEN_NAME, MANIFEST_NAME, FileEntry, GoldenRequest, Manifest
 from model_release.errors import ArtifactInvalidError, RunExistsError, RunNotFoundError
 from model_release.identifiers import check_run_id
 from model_release.paths import ReleasePaths
 
 Source = Literal["models", "staging"]
-_MANIFEST_LIMIT = 16 << 20  # bytes; a manifest is a few kilobytes
+_STAGING = "staging"
+
+
+@dataclass(frozen=True)
+class OpenRun:
+    """A run whose files are open.
+
+    Attributes:
+        manifest: what it says of itself.
+        manifest_sha256: hash of the bytes that ``manifest`` was read from.
+        files: for ``open_model``.
+    """
+
+    manifest: Manifest
+    manifest_sha256: str
+    files: RunFiles
+
+    def golden(self) -> Sequence[GoldenRequest]:
+        """Return its golden requests.
+
+        Raises:
+            ArtifactInvalidError: they are missing, too many, or a line is malformed.
+        """
+        file = self.files.open(GOLDEN_NAME)
+        return golden.parse(file.read(limits.GOLDEN_BYTES), str(file.path))
 
 
 class RunStore:
@@ -33,18 +61,29 @@ class RunStore:
         Raises:
             InvalidRunIdError: the id must not become a path.
         """
-        base = self._models if source == "models" else self._models / "staging"
-        return base / check_run_id(run_id)
+        check_run_id(run_id)
+        return self._models.joinpath(*_way(run_id, source))
 
     def run_ids(self) -> list[str]:
         """Return all published runs, newest manifest first."""
-        found = [path for path in self._models.glob(f"*/{MANIFEST_NAME}") if path.parent.name != "staging"]
+        found = [
+            path
+            for path in self._models.glob(f"*/{MANIFEST_NAME}")
+            if path.parent.name != _STAGING and not path.parent.is_symlink()
+        ]
         return [path.parent.name for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)]
 
     @contextlib.contextmanager
     def staging(self, run_id: str) -> Iterator[Path]:
-        """Give an empty folder to write the files of a run into; what is left of it on an error is removed."""
+        """Give an empty folder to write the files of a run into; what is left of it on an error is removed.
+
+        Raises:
+            ArtifactInvalidError: ``models/staging``, or the run's folder in it, is a link.
+        """
         folder = self.folder(run_id, source="staging")
+        for place in (folder.parent, folder):
+            if place.is_symlink():
+                raise ArtifactInvalidError(f"{place} is a link: runs are not written through links; remove it")
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         try:
@@ -64,13 +103,15 @@ class RunStore:
         Raises:
             ArtifactInvalidError: the staged files are not what the manifest says.
             RunExistsError: a run with this id is published already; it stays as it is.
+            OSError: the disk is full; the message says of which file how many bytes were missing.  What is staged stays:
+                publish again when there is room.
         """
         staged = self.folder(manifest.run_id, source="staging")
         final = self.folder(manifest.run_id)
         if final.exists():
             raise RunExistsError(f"run {manifest.run_id!r} exists already in {final}: runs are never overwritten")
         for entry in manifest.files:
-            _sync(staged / entry.name)
+            _sync(staged / entry.name, entry.bytes)
         write_atomic(staged / MANIFEST_NAME, manifest.model_dump_json(indent=2) + "\n")
         return self.publish_staged(manifest.run_id)
 
@@ -100,30 +141,19 @@ class RunStore:
             RunNotFoundError: there is no such run.
             ArtifactInvalidError: the manifest is missing, malformed, or another run's.
         """
-        folder = self.folder(run_id, source=source)
-        if not folder.is_dir() or folder.is_symlink():
-            known = ", ".join(self.run_ids()[:5]) or "none"
-            raise RunNotFoundError(f"no run {run_id!r} in {folder.parent} (newest: {known})")
-        path = folder / MANIFEST_NAME
-        try:
-            if path.is_symlink() or path.stat().st_size > _MANIFEST_LIMIT:
-                raise ArtifactInvalidError(f"{path} is a link or larger than {_MANIFEST_LIMIT} bytes")
-            manifest = Manifest.model_validate_json(path.read_bytes())
-        except FileNotFoundError as error:
-            raise ArtifactInvalidError(f"run {run_id!r} has no {MANIFEST_NAME}: it was never completed") from error
-        except ValidationError as error:
-            raise ArtifactInvalidError(f"{path} is not a valid manifest: {error.error_count()} problems") from error
-        if manifest.run_id != run_id:
-            raise ArtifactInvalidError(f"{path} belongs to run {manifest.run_id!r}, not {run_id!r}")
-        return manifest
+        with self._opened(run_id, source) as run:
+            return run.manifest
 
     def manifest_sha256(self, run_id: str, *, source: Source = "models") -> str:
         """Return the hash of a run's manifest, and so, through the hashes in it, of the whole run."""
-        self.manifest(run_id, source=source)
-        return sha256_of(self.folder(run_id, source=source) / MANIFEST_NAME)
+        with self._opened(run_id, source) as run:
+            return run.manifest_sha256
 
-    def verify(self, run_id: str, *, source: Source = "models", manifest_sha256: str | None = None) -> Manifest:
-        """Read every byte of a run and compare it with its manifest.
+    @contextlib.contextmanager
+    def opened(
+        self, run_id: str, *, source: Source = "models", manifest_sha256: str | None = None
+    ) -> Iterator[OpenRun]:
+        """Give a run, every byte compared with its manifest, with the very files open that were compared.
 
         Args:
             run_id: the run.
@@ -132,48 +162,74 @@ class RunStore:
 
         Raises:
             RunNotFoundError: there is no such run.
-            ArtifactInvalidError: something is missing, altered, extra, or a link; the message names it.
+            ArtifactInvalidError: something is missing, altered, extra, a link, or too large; the message names it.
         """
-        manifest = self.manifest(run_id, source=source)
-        folder = self.folder(run_id, source=source)
-        if manifest_sha256 is not None and sha256_of(folder / MANIFEST_NAME) != manifest_sha256:
-            raise ArtifactInvalidError(f"the manifest of run {run_id!r} is not the one that was registered")
-        names = {entry.name for entry in manifest.files}
-        if GOLDEN_NAME not in names:
-            raise ArtifactInvalidError(f"run {run_id!r} has no {GOLDEN_NAME}: its answers could not be checked")
-        found = {path.name for path in folder.iterdir()} - {MANIFEST_NAME}
-        if found != names:
-            raise ArtifactInvalidError(f"run {run_id!r}: files differ from its manifest: {sorted(found ^ names)}")
-        for entry in manifest.files:
-            _verify_file(folder / entry.name, entry)
-        return manifest
+        with self._opened(run_id, source) as run:
+            if manifest_sha256 not in {None, run.manifest_sha256}:
+                raise ArtifactInvalidError(f"the manifest of run {run_id!r} is not the one that was registered")
+            names = {entry.name for entry in run.manifest.files}
+            if GOLDEN_NAME not in names:
+                raise ArtifactInvalidError(f"run {run_id!r} has no {GOLDEN_NAME}: its answers could not be checked")
+            differing = (run.files.names() - {MANIFEST_NAME}) ^ names
+            if differing:
+                raise ArtifactInvalidError(f"run {run_id!r}: files differ from its manifest: {sorted(differing)}")
+            for entry in run.manifest.files:
+                run.files.verify(entry)
+            yield run
+
+    def verify(self, run_id: str, *, source: Source = "models", manifest_sha256: str | None = None) -> Manifest:
+        """Read every byte of a run and compare it with its manifest; arguments and errors as ``opened``."""
+        with self.opened(run_id, source=source, manifest_sha256=manifest_sha256) as run:
+            return run.manifest
 
     def golden(self, run_id: str, *, source: Source = "models") -> Sequence[GoldenRequest]:
         """Return the golden requests of a run.
 
         Raises:
-            ArtifactInvalidError: a line is malformed.
+            RunNotFoundError: there is no such run.
+            ArtifactInvalidError: they are missing, too many, or a line is malformed.
         """
-        path = self.folder(run_id, source=source) / GOLDEN_NAME
-        try:
-            return [GoldenRequest.model_validate_json(line) for line in path.read_bytes().splitlines() if line]
-        except (ValidationError, FileNotFoundError) as error:
-            raise ArtifactInvalidError(f"{path} is missing or malformed") from error
+        with self._opened(run_id, source) as run:
+            return run.golden()
+
+    @contextlib.contextmanager
+    def _opened(self, run_id: str, source: Source) -> Iterator[OpenRun]:
+        folder = self.folder(run_id, source=source)
+        if not folder.is_dir() or folder.is_symlink():
+            known = ", ".join(self.run_ids()[:5]) or "none"
+            raise RunNotFoundError(f"no run {run_id!r} in {folder.parent} (newest: {known})")
+        with RunFiles.below(self._models, *_way(run_id, source)) as files:
+            if MANIFEST_NAME not in files.names():
+                raise ArtifactInvalidError(f"run {run_id!r} has no {MANIFEST_NAME}: it was never completed")
+            data = files.open(MANIFEST_NAME).read(limits.MANIFEST_BYTES)
+            manifest = _parse(data, folder / MANIFEST_NAME)
+            if manifest.run_id != run_id:
+                raise ArtifactInvalidError(
+                    f"{folder / MANIFEST_NAME} belongs to run {manifest.run_id!r}, not {run_id!r}"
+                )
+            yield OpenRun(manifest, hashlib.sha256(data).hexdigest(), files)
 
 
-def _verify_file(path: Path, entry: FileEntry) -> None:
-    if path.is_symlink() or not path.is_file():
-        raise ArtifactInvalidError(f"{path} is not a regular file")
-    size = path.stat().st_size
-    if size != entry.bytes:
-        raise ArtifactInvalidError(f"{path} has {size} bytes, its manifest says {entry.bytes}")
-    if sha256_of(path) != entry.sha256:
-        raise ArtifactInvalidError(f"{path} does not have the hash in its manifest: it was altered or damaged")
+def _way(run_id: str, source: Source) -> tuple[str, ...]:
+    """Return the folders from ``models`` to a run."""
+    return (run_id,) if source == "models" else (_STAGING, run_id)
 
 
-def _sync(path: Path) -> None:
+def _parse(data: bytes, path: Path) -> Manifest:
+    try:
+        return Manifest.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        place = ".".join(map(str, first["loc"])) or "document"
+        raise ArtifactInvalidError(
+            f"{path} is not a valid manifest: {error.error_count()} problems, first: {place}: {first['msg']}"
+        ) from error
+
+
+def _sync(path: Path, size: int) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        with room_for(path, size):  # some file systems find out only now
+            os.fsync(handle)
     finally:
         os.close(handle)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -87,6 +87,19 @@ class Fitted(Protocol):
 
     def scores(self, users: slice) -> Scores:
         """Return (users, m) scores, higher is better; equal scores are ranked by popularity."""
+
+
+@runtime_checkable
+class HasFactors(Protocol):
+    """A trained algorithm whose scores are inner products: it can be served in the format ``factors``."""
+
+    @property
+    def user_factors(self) -> Scores:
+        """(n, f)."""
+
+    @property
+    def item_factors(self) -> Scores:
+        """(m, f)."""
 
 
 class Algorithm(Protocol):

@@ -45,6 +45,15 @@ class FaultyModel:
         """Longest list."""
         return self._model.depth
 
+    @property
+    def blocking(self) -> bool:
+        """As the real one."""
+        return self._model.blocking
+
+    def prefault(self) -> None:
+        """As the real one."""
+        self._model.prefault()
+
     def recommend(self, user_id: str, k: int) -> Sequence[str] | None:
         """Answer, fail or hang."""
         self._obey()

@@ -27,6 +27,10 @@ class Answers:
     lists: dict[str, list[str]]
     usual: list[str] = field(default_factory=lambda: ["x", "y"])
     depth: int = 3
+    blocking: bool = False
+
+    def prefault(self) -> None:
+        """Everything is in memory."""
 
     def recommend(self, user_id: str, k: int) -> Sequence[str] | None:
         found = self.lists.get(user_id)

@@ -22,6 +22,14 @@ class Lists:
         """Longest list."""
         return 3
 
+    @property
+    def blocking(self) -> bool:
+        """Never."""
+        return False
+
+    def prefault(self) -> None:
+        """Everything is in memory."""
+
     def recommend(self, user_id: str, k: int) -> Sequence[str] | None:
         """Answer for a known user."""
         return self._users[user_id][:k] if user_id in self._users else None

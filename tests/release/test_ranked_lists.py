@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from model_release.adapters import ranked_lists
+from model_release.adapters import ids, ranked_lists
 from model_release.adapters.ranked_lists import RankedLists
 from model_release.errors import ArtifactInvalidError
 
@@ -87,7 +87,7 @@ def test_any_text_is_a_question(tmp_path: Path, identifier: str) -> None:
 
 def test_ids_whose_hashes_collide_stay_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The hash only finds the place: the id itself decides."""
-    monkeypatch.setattr(ranked_lists, "_hash", lambda _: 7)
+    monkeypatch.setattr(ids, "hash_of", lambda _: 7)
     write_small(tmp_path)
     model = RankedLists(tmp_path)
     assert model.recommend("u1", 3) == ["c", "a"]
