@@ -34,6 +34,7 @@ from recommendation_api.reload import ModelServer
 from recommendation_api.security import Caller, Guard, caller
 from recommendation_api.settings import Settings
 from recommendation_api.shadow import Shadow
+from recommendation_api.shadow_exposition import exposition
 
 _EMPTY = ReloadRequest()
 _REFUSALS: dict[int | str, dict[str, Any]] = {
@@ -62,20 +63,21 @@ def create_app(settings: Settings) -> FastAPI:
     """Return the API of one replica; it loads what the registry desires when it starts."""
     metrics = Metrics()
     server = ModelServer(settings, metrics)
-    shadow = Shadow(metrics, settings.shadow_queue)
+    shadow = Shadow(metrics, settings.shadow_queue, lambda: server.serving)
     recommender = Recommender(server, settings, metrics, shadow)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         shadow.start()
-        watcher = asyncio.create_task(_watch(server, settings.watch_seconds))
+        watchers = [asyncio.create_task(_watch(server, settings.watch_seconds)), asyncio.create_task(shadow.watch())]
         try:
             yield
         finally:
             server.close()
-            watcher.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await watcher
+            for watcher in watchers:
+                watcher.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await watcher
             shadow.stop()
 
     app = FastAPI(title="Recommendation API", version=__version__, lifespan=lifespan)
@@ -85,7 +87,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.router.routes.append(Route("/recommend/{user_id:any_text}", recommender.recommend))
     app.router.routes.append(Route("/similar/{item_id:any_text}", recommender.similar))
     _add_reload(app, server)
-    _add_reads(app, server, metrics)
+    _add_reads(app, server, metrics, shadow)
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]
     return app
 
@@ -108,7 +110,9 @@ def _add_reload(app: FastAPI, server: ModelServer) -> None:
         return server.lease(request)
 
 
-def _add_reads(app: FastAPI, server: ModelServer, metrics: Metrics) -> None:
+def _add_reads(app: FastAPI, server: ModelServer, metrics: Metrics, shadow: Shadow) -> None:
+    shown = exposition(metrics.registry, shadow.states)
+
     @app.get(MODELS_PATH, tags=["release"])
     def models() -> ModelsReport:
         """Report desired and observed state, worker by worker."""
@@ -128,7 +132,7 @@ def _add_reads(app: FastAPI, server: ModelServer, metrics: Metrics) -> None:
     @app.get("/metrics", tags=["health"], response_class=Response)
     def scrape() -> Response:
         """Return the metrics in Prometheus' text format."""
-        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+        return Response(generate_latest(shown), media_type=CONTENT_TYPE_LATEST)
 
 
 def _document(app: FastAPI) -> dict[str, Any]:

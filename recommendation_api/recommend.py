@@ -60,6 +60,7 @@ class Recommender:
             run, variant = serving.candidate, "candidate"
         if run is None:
             return self._degraded(serving, endpoint, k, "no_model")
+        began = time.perf_counter()
         try:
             items: Sequence[str] | None
             if endpoint == "recommend":
@@ -74,7 +75,7 @@ class Recommender:
             _log.warning("run %s failed on %s", run.run_id, endpoint, exc_info=True)
             return self._degraded(serving, endpoint, k, "model_error")
         if variant == "current" and serving.in_shadow(now):
-            self._shadow.offer(serving, endpoint, identifier, k, items)
+            self._shadow.offer(serving, endpoint, identifier, k, items, time.perf_counter() - began)
         if not items:
             self._metrics.empty.labels(endpoint).inc()
         answer = {"run_id": run.run_id, "variant": variant, "items": items, "known": known, "degraded": None}

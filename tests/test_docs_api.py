@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+import promql_parser
 from prometheus_client.metrics_core import Metric
 
 from model_release.paths import ReleasePaths
@@ -13,6 +14,8 @@ from recommendation_api import problems
 from recommendation_api.app import create_app
 from recommendation_api.metrics import Metrics
 from recommendation_api.settings import PREFIX, TOKEN, TOKEN_FILE, Settings
+from recommendation_api.shadow_exposition import exposition
+from recommendation_api.shadow_metrics import PAIR
 from tests.docs_pages import HEADING, REFERENCE, agree, codes, prose, section, table
 
 
@@ -65,7 +68,7 @@ def test_the_example_problems_are_real_ones() -> None:
 
 
 def families() -> dict[str, Metric]:
-    return {metric.name: metric for metric in Metrics().registry.collect()}
+    return {metric.name: metric for metric in exposition(Metrics().registry, list).collect()}
 
 
 def series_name(metric: Metric) -> str:
@@ -80,7 +83,9 @@ def test_every_metric_is_explained() -> None:
 def test_types_and_labels_of_the_metrics_are_true() -> None:
     rows = {codes(row[0])[0]: row for row in table("metrics-api.md", "Metrics of the recommendation API", "metric")}
     metrics = Metrics()
-    labels = {part._name: part._labelnames for part in vars(metrics).values() if hasattr(part, "_labelnames")}
+    parts = [*vars(metrics).values(), *vars(metrics.shadow).values()]
+    labels = {part._name: part._labelnames for part in parts if hasattr(part, "_labelnames")}
+    labels["recommendation_shadow_distinct_items"] = (*PAIR, "variant")
     for metric in families().values():
         row = rows[series_name(metric)]
         assert row[1] == metric.type, metric.name
@@ -93,3 +98,15 @@ def test_queries_name_metrics_that_exist() -> None:
     mentioned = set(re.findall(r"recommendation_[a-z_]+", prose(REFERENCE / "metrics-api.md")))
     base = {re.sub(r"_(bucket|sum|count)$", "", name) for name in mentioned}
     assert base <= known, sorted(base - known)
+
+
+def test_queries_are_promql() -> None:
+    """Each one can be pasted into Prometheus, and its rates are of counters."""
+    rows = table("metrics-api.md", "Questions and queries", "question")
+    assert len(rows) >= 12
+    counters = {series_name(metric) for metric in families().values() if metric.type == "counter"}
+    for question, cell in rows:
+        (query,) = codes(cell)
+        promql_parser.parse(query)
+        for name in re.findall(r"rate\((\w+)", query):
+            assert name in counters or name.endswith(("_bucket", "_sum", "_count")), f"{question}: {name}"
