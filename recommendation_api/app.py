@@ -60,11 +60,11 @@ class Application:
         self.settings = settings
         self.runtime = runtime
         self.metrics = Metrics()
-        self.worker = Worker(settings, slot)
+        self.shadow = Shadow(self.metrics, settings.shadow_queue, lambda: self.worker.serving)
+        self.worker = Worker(settings, slot, trials=self.shadow.states)
         self.crew = Crew(self.worker, runtime)
         self.replica = Replica(settings, self.worker, self.crew)
         self.server = ModelServer(settings, self.metrics, self.replica)
-        self.shadow = Shadow(self.metrics, settings.shadow_queue)
         self.overload = Overload(
             late_seconds=settings.late_seconds,
             threads=settings.scoring_threads,
@@ -85,7 +85,7 @@ class Application:
             if self.runtime is not None:
                 stack.enter_context(self._among_workers(self.runtime))
                 await anyio.to_thread.run_sync(self.replica.join)
-            for forever in (self._watch(), self.overload.watch()):
+            for forever in (self._watch(), self.overload.watch(), self.shadow.watch()):
                 stack.push_async_callback(_cancel, asyncio.create_task(forever))
             try:
                 yield

@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from model_release.artifact import Frozen
 from model_release.contract import WorkerReport
 from model_release.errors import GenerationConflictError
-from recommendation_api.orders import Failure, Member, Prepare, Prepared, Report, Switch, Unusable
+from recommendation_api.orders import Failure, Member, Prepare, Prepared, Report, Switch, Trials, TrialStates, Unusable
 from recommendation_api.problems import WorkerLostError
 from recommendation_api.runtime import Runtime
 
@@ -25,7 +25,7 @@ _SWITCH_SECONDS = 10.0
 _LONGEST_LINE = 64 << 20  # bytes; a registry with thousands of runs has a few hundred kilobytes
 _Answer = TypeVar("_Answer", bound=BaseModel)
 
-Order = Annotated[Prepare | Switch | Unusable | Report, Field(discriminator="order")]
+Order = Annotated[Prepare | Switch | Unusable | Report | Trials, Field(discriminator="order")]
 _ORDER: TypeAdapter[Order] = TypeAdapter(Order)
 
 
@@ -68,26 +68,32 @@ class _Handler(socketserver.StreamRequestHandler):
         line = self.rfile.readline(_LONGEST_LINE)
         if not line.endswith(b"\n"):
             return  # whoever asked has died
-        answer = _obey(self.server.member, _ORDER.validate_json(line))
+        answer = _answer(self.server.member, _ORDER.validate_json(line))
         self.wfile.write(answer.model_dump_json().encode() + b"\n")
 
 
-def _obey(member: Member, order: Order) -> BaseModel:
+def _answer(member: Member, order: Order) -> BaseModel:
     try:
-        match order:
-            case Prepare():
-                return member.prepare(order)
-            case Switch():
-                return member.switch(order)
-            case Unusable():
-                return member.unusable(order)
-            case Report():
-                return member.report()
+        return _obey(member, order)
     except GenerationConflictError as error:
         return Refused(failure=Failure(kind="GenerationConflictError", message=str(error)), serves=error.actual)
     except Exception as error:  # noqa: BLE001  (whoever ordered it has to know)
         _log.error("the order %s failed", order.order, exc_info=True)
         return Refused(failure=Failure(kind=type(error).__name__, message=str(error)))
+
+
+def _obey(member: Member, order: Order) -> BaseModel:
+    match order:
+        case Prepare():
+            return member.prepare(order)
+        case Switch():
+            return member.switch(order)
+        case Unusable():
+            return member.unusable(order)
+        case Report():
+            return member.report()
+        case Trials():
+            return member.trials()
 
 
 class RemoteMember:
@@ -126,6 +132,10 @@ class RemoteMember:
     def report(self) -> WorkerReport:
         """Ask what it serves."""
         return self._ask(Report(), WorkerReport, _SWITCH_SECONDS)
+
+    def trials(self) -> TrialStates:
+        """Ask what it knows of shadow trials."""
+        return self._ask(Trials(), TrialStates, _SWITCH_SECONDS)
 
     def _ask(self, order: Order, kind: type[_Answer], seconds: float) -> _Answer:
         line = self._exchange(order.model_dump_json().encode() + b"\n", seconds)

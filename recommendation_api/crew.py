@@ -12,9 +12,10 @@ from typing import TypeVar
 from model_release.contract import WorkerReport
 from model_release.errors import StateBusyError
 from recommendation_api.control import RemoteMember
-from recommendation_api.orders import Member
+from recommendation_api.orders import Member, TrialStates
 from recommendation_api.problems import WorkerLostError
 from recommendation_api.runtime import Runtime
+from recommendation_api.shadow_exposition import PairState
 
 _T = TypeVar("_T")
 _CHANGE_SECONDS = 60.0  # how long a call waits for the change before it
@@ -90,6 +91,11 @@ class Crew:
         """Ask everybody what they serve; who does not answer is missing."""
         outcomes = _outcomes(lambda member: member.report(), self.members())
         return [outcome for outcome in outcomes if isinstance(outcome, WorkerReport)]
+
+    def trials(self) -> list[PairState]:
+        """Ask everybody what they know of shadow trials; who does not answer is missing."""
+        outcomes = _outcomes(lambda member: member.trials(), self.members())
+        return [state for outcome in outcomes if isinstance(outcome, TrialStates) for state in outcome.states]
 
     def serving_elsewhere(self) -> bool:
         """Whether another worker of this replica has a current run to answer with."""

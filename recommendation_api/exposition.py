@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
@@ -13,6 +13,7 @@ from model_release.contract import WorkerReport
 from recommendation_api.crew import Crew
 from recommendation_api.metrics import Metrics
 from recommendation_api.runtime import Runtime
+from recommendation_api.shadow_exposition import exposition
 
 
 class ServedState(Collector):
@@ -71,11 +72,10 @@ class Exposition:
 
     def __init__(self, metrics: Metrics, crew: Crew, runtime: Runtime | None, *, readable: Callable[[], bool]) -> None:
         state = ServedState(crew.reports, expected=crew.expected, readable=readable)
-        if runtime is None:
-            self._registry = metrics.registry
-        else:
-            self._registry = CollectorRegistry()
-            MultiProcessCollector(self._registry, str(runtime.metrics))  # type: ignore[no-untyped-call]  # published without types
+        counted: Collector = metrics.registry
+        if runtime is not None:
+            counted = MultiProcessCollector(None, str(runtime.metrics))  # type: ignore[no-untyped-call]  # published without types
+        self._registry = exposition(counted, crew.trials)
         self._registry.register(state)
 
     def render(self) -> bytes:

@@ -6,9 +6,10 @@ from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from recommendation_api.shadow_metrics import ShadowMetrics
+
 LATENCY_BUCKETS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)  # seconds
 RELOAD_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)  # seconds
-OVERLAP_BUCKETS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
 class Metrics:
@@ -46,21 +47,7 @@ class Metrics:
             buckets=RELOAD_BUCKETS,
             registry=self.registry,
         )
-        self.shadow = Counter(
-            "recommendation_shadow", "Requests meant for a shadow candidate", ["outcome"], registry=self.registry
-        )
-        self.shadow_overlap = Histogram(
-            "recommendation_shadow_overlap",
-            "Share of the served items that the shadow candidate names too",
-            buckets=OVERLAP_BUCKETS,
-            registry=self.registry,
-        )
-        self.shadow_latency = Histogram(
-            "recommendation_shadow_latency_seconds",
-            "Time of the shadow candidate for one answer",
-            buckets=LATENCY_BUCKETS,
-            registry=self.registry,
-        )
+        self.shadow = ShadowMetrics(self.registry)
         # looking up label children costs more than counting
         self.count_request = cache(self.requests.labels)
         self.time_request = cache(self.latency.labels)
@@ -72,5 +59,3 @@ class Metrics:
                     self.degraded.labels(endpoint, arm, reason)
         for reason in ("late", "busy"):
             self.shed.labels(reason)
-        for outcome in ("scored", "failed", "dropped"):
-            self.shadow.labels(outcome)

@@ -14,6 +14,7 @@ from model_release import errors
 from model_release.artifact import Frozen, RunId
 from model_release.contract import WorkerReport
 from model_release.registry import Registry
+from recommendation_api.shadow_exposition import PairState
 
 _KINDS: dict[str, type[errors.ArtifactError]] = {
     kind.__name__: kind
@@ -91,6 +92,18 @@ class Report(Frozen):
     order: Literal["report"] = "report"
 
 
+class Trials(Frozen):
+    """Say what you know of shadow trials."""
+
+    order: Literal["trials"] = "trials"
+
+
+class TrialStates(Frozen):
+    """What a worker knows of the shadow trials that it saw last."""
+
+    states: tuple[PairState, ...]
+
+
 class Member(Protocol):
     """One worker process of this replica, near or far."""
 
@@ -109,6 +122,9 @@ class Member(Protocol):
 
     def report(self) -> WorkerReport:
         """Return what it serves."""
+
+    def trials(self) -> TrialStates:
+        """Return what it knows of shadow trials."""
 
 
 def failure_of(answers: Sequence[Prepared], run_id: str) -> errors.ArtifactError | None:

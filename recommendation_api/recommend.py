@@ -126,6 +126,7 @@ class Recommender:
             run, arm = serving.candidate, "candidate"
         if run is None:
             return self._degraded(serving, question, arm, "no_model")
+        began = time.perf_counter()
         try:
             if run.blocking:
                 found = await self._overload.in_thread(lambda: _ask(run.model, question))
@@ -138,7 +139,9 @@ class Recommender:
             return self._degraded(serving, question, arm, "model_error")
         known, items = found
         if arm == "current" and serving.in_shadow(now):
-            self._shadow.offer(serving, question.endpoint, question.identifier, question.k, items)
+            self._shadow.offer(
+                serving, question.endpoint, question.identifier, question.k, items, time.perf_counter() - began
+            )
         return Made(run.run_id, arm, items, known, None, arm)
 
     def _degraded(self, serving: Serving, question: Question, arm: str, reason: str) -> Made:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable, Sequence
 
 from model_release.contract import WorkerReport
 from model_release.errors import ArtifactError, GenerationConflictError
 from model_release.registry import Registry
 from recommendation_api.model_store import LoadedRun, ModelStore
-from recommendation_api.orders import Failure, Prepare, Prepared, Switch, Unusable
+from recommendation_api.orders import Failure, Prepare, Prepared, Switch, TrialStates, Unusable
 from recommendation_api.serving import Serving, lease_end
 from recommendation_api.settings import Settings
+from recommendation_api.shadow_exposition import PairState
 
 _SPARE_RUNS = 1  # resident beside current and candidate: the way back takes milliseconds
 
@@ -20,13 +22,19 @@ _SPARE_RUNS = 1  # resident beside current and candidate: the way back takes mil
 class Worker:
     """A ``Member`` in its own process; requests read :attr:`serving` once and keep what they read.
 
+    Args:
+        settings: of the replica.
+        slot: its place among the workers.
+        trials: says what this process knows of shadow trials.
+
     Attributes:
         serving: what is served; replaced as a whole.
     """
 
-    def __init__(self, settings: Settings, slot: int = 0) -> None:
+    def __init__(self, settings: Settings, slot: int = 0, *, trials: Callable[[], Sequence[PairState]] = tuple) -> None:
         self.serving = Serving()
         self._slot = slot
+        self._trials = trials
         self._store = ModelStore(settings.paths)
         self._lock = threading.Lock()  # pointer and check of its generation go together
 
@@ -83,6 +91,10 @@ class Worker:
             loaded_at=serving.current.loaded_at if serving.current else None,
             degraded=serving.problem,
         )
+
+    def trials(self) -> TrialStates:
+        """Return what this process knows of shadow trials."""
+        return TrialStates(states=tuple(self._trials()))
 
     def _candidate(self, registry: Registry) -> LoadedRun | None:
         candidate = registry.candidate

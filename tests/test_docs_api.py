@@ -6,13 +6,17 @@ import json
 import re
 from pathlib import Path
 
+import promql_parser
 from prometheus_client.metrics_core import Metric
 
 from model_release.paths import ReleasePaths
 from recommendation_api import problems
 from recommendation_api.app import create_app
+from recommendation_api.exposition import ServedState
 from recommendation_api.metrics import Metrics
 from recommendation_api.settings import PREFIX, TOKEN, TOKEN_FILE, Settings
+from recommendation_api.shadow_exposition import exposition
+from recommendation_api.shadow_metrics import PAIR
 from tests.docs_pages import HEADING, REFERENCE, agree, codes, prose, section, table
 
 
@@ -43,7 +47,7 @@ def test_every_setting_is_explained_with_its_default(tmp_path: Path) -> None:
 def test_every_problem_is_listed_with_its_status() -> None:
     http_itself = {(401, "unauthorized"), (403, "forbidden"), (404, "not found"), (405, "method not allowed")}
     http_itself |= {(413, "body too large")}
-    elsewhere = {(500, "internal error"), (503, "not ready"), (503, problems.STORAGE_TITLE)}
+    elsewhere = {(500, "internal error"), (503, "not ready"), (503, problems.STORAGE_TITLE), (503, "overloaded")}
     known = {(status, title) for _, status, title in problems.STATUSES} | http_itself | elsewhere
     rows = table("recommendation-api.md", "Errors", "status")
     listed = {f"{row[0]} {codes(row[1])[0]}" for row in rows}
@@ -65,7 +69,9 @@ def test_the_example_problems_are_real_ones() -> None:
 
 
 def families() -> dict[str, Metric]:
-    return {metric.name: metric for metric in Metrics().registry.collect()}
+    shown = exposition(Metrics().registry, list)
+    shown.register(ServedState(list, expected=1, readable=lambda: True))
+    return {metric.name: metric for metric in shown.collect()}
 
 
 def series_name(metric: Metric) -> str:
@@ -80,7 +86,11 @@ def test_every_metric_is_explained() -> None:
 def test_types_and_labels_of_the_metrics_are_true() -> None:
     rows = {codes(row[0])[0]: row for row in table("metrics-api.md", "Metrics of the recommendation API", "metric")}
     metrics = Metrics()
-    labels = {part._name: part._labelnames for part in vars(metrics).values() if hasattr(part, "_labelnames")}
+    parts = [*vars(metrics).values(), *vars(metrics.shadow).values()]
+    labels = {part._name: part._labelnames for part in parts if hasattr(part, "_labelnames")}
+    labels["recommendation_shadow_distinct_items"] = (*PAIR, "variant")
+    labels |= {"recommendation_model_info": ("run_id", "slot"), "recommendation_workers": ("state",)}
+    labels |= dict.fromkeys(("recommendation_model_generation", "recommendation_registry_readable"), ())
     for metric in families().values():
         row = rows[series_name(metric)]
         assert row[1] == metric.type, metric.name
@@ -93,3 +103,15 @@ def test_queries_name_metrics_that_exist() -> None:
     mentioned = set(re.findall(r"recommendation_[a-z_]+", prose(REFERENCE / "metrics-api.md")))
     base = {re.sub(r"_(bucket|sum|count)$", "", name) for name in mentioned}
     assert base <= known, sorted(base - known)
+
+
+def test_queries_are_promql() -> None:
+    """Each one can be pasted into Prometheus, and its rates are of counters."""
+    rows = table("metrics-api.md", "Questions and queries", "question")
+    assert len(rows) >= 12
+    counters = {series_name(metric) for metric in families().values() if metric.type == "counter"}
+    for question, cell in rows:
+        (query,) = codes(cell)
+        promql_parser.parse(query)
+        for name in re.findall(r"rate\((\w+)", query):
+            assert name in counters or name.endswith(("_bucket", "_sum", "_count")), f"{question}: {name}"

@@ -45,7 +45,7 @@ class Home:
         """Publish a run whose hashes are right and whose recorded answer is not what it answers."""
         manifest = stage_run(self.paths, run_id, seed=11)
         path = self.runs.folder(run_id, source="staging") / GOLDEN_NAME
-        first, *others = self.runs.golden(run_id, source="staging")
+        first, *others = golden.parse(path.read_bytes(), str(path))
         wrong = first.model_copy(update={"expected": tuple(reversed(first.expected))})
         path.write_text("".join(f"{line.model_dump_json()}\n" for line in (wrong, *others)), encoding="utf-8")
         self.runs.publish(manifest.model_copy(update={"files": self.runs.entries(path.parent)}))

@@ -11,6 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.api.home import UNKNOWN, alter_a_byte
 from tests.api.replica import Replica, wait_until
 
+PAIR = ("current", "candidate")
+
 # name without the suffix that a counter's samples have, kind, labels
 FAMILIES: Mapping[str, tuple[str, set[str]]] = {
     "recommendation_requests": ("counter", {"endpoint", "variant", "status"}),
@@ -24,9 +26,15 @@ FAMILIES: Mapping[str, tuple[str, set[str]]] = {
     "recommendation_registry_readable": ("gauge", set()),
     "recommendation_reloads": ("counter", {"outcome"}),
     "recommendation_reload_seconds": ("histogram", {"outcome"}),
-    "recommendation_shadow": ("counter", {"outcome"}),
-    "recommendation_shadow_overlap": ("histogram", set()),
-    "recommendation_shadow_latency_seconds": ("histogram", set()),
+    "recommendation_shadow_requests": ("counter", {*PAIR, "outcome"}),
+    "recommendation_shadow_overlap": ("histogram", {*PAIR}),
+    "recommendation_shadow_rbo": ("histogram", {*PAIR}),
+    "recommendation_shadow_empty": ("counter", {*PAIR, "variant"}),
+    "recommendation_shadow_items": ("counter", {*PAIR, "variant"}),
+    "recommendation_shadow_popular_items": ("counter", {*PAIR, "variant"}),
+    "recommendation_shadow_latency_seconds": ("histogram", {*PAIR}),
+    "recommendation_shadow_served_latency_seconds": ("histogram", {*PAIR}),
+    "recommendation_shadow_distinct_items": ("gauge", {*PAIR, "variant"}),
 }
 
 
@@ -46,7 +54,7 @@ def test_every_family_has_its_name_its_kind_and_a_help_text(replica: Replica) ->
         assert found[name].type == kind
         assert found[name].documentation
     text = replica.http.get("/metrics").text
-    for line in ("requests_total", "degraded_total", "empty_total", "reloads_total", "shadow_total"):
+    for line in ("requests_total", "degraded_total", "empty_total", "reloads_total", "shadow_requests_total"):
         assert f"# HELP recommendation_{line} " in text
 
 

@@ -84,16 +84,24 @@ def test_promotion_of_the_candidate_ends_its_trial(replica: Replica) -> None:
 
 
 def test_in_a_shadow_every_user_gets_the_current_run(replica: Replica) -> None:
-    """Even at a rollout of 1; the candidate answers beside it and is counted."""
-    before = replica.metric("recommendation_shadow_total", outcome="scored")
+    """Even at a rollout of 1; each request is drawn, and the candidate answers beside it if there is time to spare."""
+
+    def counts() -> tuple[float, float]:
+        labels = {"current": "run-a", "candidate": "run-b"}
+        outcomes = [
+            replica.metric("recommendation_shadow_requests_total", **labels, outcome=outcome)
+            for outcome in ("scored", "dropped", "expired")
+        ]
+        served = {"endpoint": "recommend", "variant": "current", "status": "200"}
+        return replica.metric("recommendation_requests_total", **served), sum(outcomes)
+
     replica.reload(run_id="run-b", mode="shadow", rollout=1.0)
+    before = counts()
     assert replica.serves("run-a")
     assert {replica.recommend(user)["variant"] for user in MANY[:50]} == {"current"}
-    wait_until(
-        "the candidate has answered as well",
-        lambda: replica.metric("recommendation_shadow_total", outcome="scored") >= before + 50,
-    )
-    assert replica.metric("recommendation_shadow_total", outcome="failed") == 0
+    answered = counts()[0] - before[0]
+    assert answered >= 50
+    wait_until("each request is counted", lambda: counts()[1] - before[1] == answered)
 
 
 def test_a_lease_is_renewed_and_renewing_it_twice_is_once(replica: Replica) -> None:

@@ -1,0 +1,199 @@
+"""What a shadow trial of every request costs those who are served: latency with and without it, in turns.
+
+    python -m benchmarks.shadow                  requests at a steady rate, CPU to spare
+    python -m benchmarks.shadow --hogs 3         the same, with other programs that want every core
+    python -m benchmarks.shadow --closed 16      as many requests as 16 connections can make
+
+A replica process serves 10,000 items from ranked lists; this process asks it over loopback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import httpx
+import numpy as np
+import numpy.typing as npt
+
+from model_release import golden, rollout
+from model_release.adapters import ranked_lists
+from model_release.adapters.file_ledger import FileLedger
+from model_release.adapters.file_registry import FileRegistry
+from model_release.adapters.run_store import RunStore
+from model_release.artifact import GOLDEN_NAME, Algorithm, DataSnapshot, Manifest, ServingFormat
+from model_release.contract import utc_now
+from model_release.paths import ReleasePaths
+from model_release.registry import register
+from model_release.rollout import Move
+
+ITEMS, USERS, DEPTH = 10_000, 5_000, 100
+Floats = npt.NDArray[np.float64]
+TOKEN = "benchmark"  # noqa: S105  (of a replica that lives for a minute)
+_RUNNING = re.compile(r"Uvicorn running on http://127\.0\.0\.1:(\d+)")
+
+
+def main() -> int:
+    """Measure, print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rate", type=float, default=250.0, help="requests per second")
+    parser.add_argument("--closed", type=int, default=0, help="connections without a pause, instead of a rate")
+    parser.add_argument("--hogs", type=int, default=0, help="other programs that compute all the time")
+    parser.add_argument("--seconds", type=float, default=1.0, help="length of one turn")
+    parser.add_argument("--rounds", type=int, default=30, help="turns with and without the trial")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a constant of shadow.py")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        paths = ReleasePaths(Path(folder))
+        for run_id, seed in (("run-a", 0), ("run-b", 1)):
+            publish(paths, run_id, seed)
+        port = stack.enter_context(replica(paths, options.set))
+        for _ in range(options.hogs):
+            stack.enter_context(hog())
+        measure(port, options)
+    return 0
+
+
+def publish(paths: ReleasePaths, run_id: str, seed: int) -> None:
+    """Publish and register a run of random lists; the first one becomes current."""
+    rng, store, now = np.random.default_rng(seed), RunStore(paths), utc_now()
+    users, items = [f"user-{number}" for number in range(USERS)], [f"item-{number}" for number in range(ITEMS)]
+    with store.staging(run_id) as folder:
+        ranked_lists.write(
+            folder,
+            user_ids=users,
+            item_ids=items,
+            user_lists=np.stack([rng.choice(ITEMS, DEPTH, replace=False) for _ in users]).astype(np.int32),
+            similar_lists=np.zeros((ITEMS, 1), np.int32),
+            popular=rng.permutation(ITEMS)[:1000].astype(np.int32),
+        )
+        model = ranked_lists.RankedLists(folder)
+        requests = golden.record(model, [("recommend", user, 10) for user in users[:5]])
+        lines = "".join(f"{request.model_dump_json()}\n" for request in requests)
+        (folder / GOLDEN_NAME).write_text(lines, encoding="utf-8")
+        data = DataSnapshot(
+            source="random",
+            rows=1,
+            users=USERS,
+            items=ITEMS,
+            first_timestamp=now,
+            last_timestamp=now,
+            content_sha256="0" * 64,
+        )
+        manifest = Manifest(
+            run_id=run_id,
+            created_at=now,
+            git_commit=None,
+            as_of=now,
+            algorithm=Algorithm(name="random", seed=seed),
+            data=data,
+            serving=ServingFormat(format="ranked_lists"),
+            files=store.entries(folder),
+        )
+    store.publish(manifest)
+    registry, digest = FileRegistry(paths), store.manifest_sha256(run_id)
+    registry.update(lambda state: register(state, run_id=run_id, manifest_sha256=digest, release_id="setup", at=now))
+    if seed == 0:
+        move = Move(run_id=run_id, release_id="setup", mode="primary")
+        rollout.commit(registry, FileLedger(paths), move, by="benchmark", at=now, cause="person")
+
+
+@contextmanager
+def replica(paths: ReleasePaths, constants: Sequence[str]) -> Iterator[int]:
+    """Start a replica, with other ``constants`` of shadow.py where they are given; yield its port."""
+    changed = "".join(f"shadow.{constant}\n" for constant in constants)
+    program = f"from recommendation_api import shadow\n{changed}from recommendation_api.__main__ import main\nmain(['--port', '0'])"
+    environment = {**os.environ, "MODEL_RELEASE_HOME": str(paths.root), "MODEL_RELOAD_TOKEN": TOKEN}
+    log_path = paths.root / "replica.log"
+    with log_path.open("wb") as log:
+        process = subprocess.Popen([sys.executable, "-c", program], env=environment, stdout=log, stderr=log)
+    try:
+        while (found := _RUNNING.search(log_path.read_text(encoding="utf-8"))) is None:
+            if process.poll() is not None:
+                raise RuntimeError(log_path.read_text(encoding="utf-8"))
+            time.sleep(0.05)
+        yield int(found[1])
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+
+
+@contextmanager
+def hog() -> Iterator[None]:
+    """Keep a core busy."""
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def measure(port: int, options: argparse.Namespace) -> None:
+    """Take short turns without and with the trial; print the medians over the turns, which a busy neighbour moves least."""
+    found: dict[str, list[Floats]] = {"off": [], "shadow": []}
+    bodies = {"off": {"run_id": "run-a"}, "shadow": {"run_id": "run-b", "mode": "shadow", "rollout": 1.0}}
+    with httpx.Client(
+        base_url=f"http://127.0.0.1:{port}", headers={"Authorization": f"Bearer {TOKEN}"}, trust_env=False, timeout=30
+    ) as http:
+        turn(port, options)  # warm
+        for _ in range(options.rounds):
+            for name, body in bodies.items():
+                http.post("/models/reload", json=body).raise_for_status()
+                times = turn(port, options)
+                found[name].append(
+                    np.array([*np.percentile(times, (50, 99, 99.9)) * 1000, len(times) / options.seconds])
+                )
+        counts = re.findall(r'shadow_requests_total\{.*outcome="(\w+)"\} (\S+)', http.get("/metrics").text)
+    off, shadow = (np.median(np.stack(turns), axis=0) for turns in found.values())
+    print(f"{'':>8} {'p50 ms':>8} {'p99 ms':>8} {'p99.9 ms':>8} {'requests/s':>10}")
+    for name, row in (("off", off), ("shadow", shadow), ("ratio", shadow / off)):
+        print(f"{name:>8} {row[0]:>8.2f} {row[1]:>8.2f} {row[2]:>8.2f} {row[3]:>10.2f}")
+    print("shadow requests:", ", ".join(f"{outcome} {float(count):.0f}" for outcome, count in counts))
+
+
+def turn(port: int, options: argparse.Namespace) -> list[float]:
+    """Ask for a while; return the seconds that each answer took."""
+    return asyncio.run(_turn(port, options.closed, options.rate, options.seconds))
+
+
+async def _turn(port: int, closed: int, rate: float, seconds: float) -> list[float]:
+    times: list[float] = []
+    count = closed or 16
+    connections = [await asyncio.open_connection("127.0.0.1", port) for _ in range(count)]
+    start = time.perf_counter()
+
+    async def ask(number: int) -> None:
+        reader, writer = connections[number]
+        place = number
+        while (now := time.perf_counter()) < start + seconds:
+            if not closed:  # an answer that is late counts from when it was due
+                due = start + place / rate
+                await asyncio.sleep(max(0.0, due - now))
+                now = due
+            writer.write(b"GET /recommend/user-%d HTTP/1.1\r\nHost: x\r\n\r\n" % (place % USERS))
+            head = await reader.readuntil(b"\r\n\r\n")
+            found = re.search(rb"content-length: (\d+)", head)
+            assert found is not None, head  # noqa: S101  (a program for a terminal)
+            await reader.readexactly(int(found[1]))
+            times.append(time.perf_counter() - now)
+            place += count
+
+    await asyncio.gather(*(ask(number) for number in range(count)))
+    for _, writer in connections:
+        writer.close()
+    return times
+
+
+if __name__ == "__main__":
+    sys.exit(main())
