@@ -12,7 +12,7 @@ import datetime as dt
 import pendulum
 from airflow.sdk import dag, get_current_context, task
 
-from model_release_airflow.context import Stores, decisions_fail, release_id_of
+from model_release_airflow.context import Stores, asked_at, decisions_fail, release_id_of
 from model_release_airflow.failures import record_failure
 from model_release_airflow.form import ROLLBACK_PARAMS
 from model_release_airflow.notifications.wecom import WeComRobotNotifier
@@ -24,7 +24,7 @@ from model_release_airflow.operators.run_verify import RunVerifyOperator
 
 @task
 def choose_run() -> str:
-    """Return the run to go back to: the one that was named, else the last good one."""
+    """Return the run to go back to: the one that was named, else the last good one if nobody went first."""
     from model_release.reversal import rollback_target
 
     context, stores = get_current_context(), Stores.from_environment()
@@ -33,6 +33,7 @@ def choose_run() -> str:
             stores.registry.read(),
             stores.ledger.read(),
             release_id=release_id_of(context),
+            asked_at=asked_at(context),
             run_id=context["params"]["run_id"],
         )
 

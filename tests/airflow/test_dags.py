@@ -5,17 +5,24 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
+from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.execution_time.context import set_current_context
 
+from model_release.contract import utc_now
 from model_release.errors import InvalidInputError
+from model_release.registry import promote
+from model_release_airflow.context import Stores
 from model_release_airflow.form import read_form
 from scripts.check_dags import read_dags
+from tests.airflow.contexts import context
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -71,6 +78,29 @@ def test_the_way_back_runs_as_soon_as_it_is_asked_for(dags: dict[str, Any]) -> N
 
 def test_rollback_waits_for_no_gate(dags: dict[str, Any]) -> None:
     assert chain(dags["recommendation_rollback"]) == ["choose_run", "latch", "model_reload", "verify", "close_release"]
+
+
+def choose(dags: dict[str, Any], *, dag_run_id: str, asked_at: datetime, run_id: str | None = None) -> str:
+    """Run the task ``choose_run`` of one DAG run."""
+    run = SimpleNamespace(run_id=dag_run_id, run_after=asked_at)
+    params = {"reason": "complaints", "run_id": run_id, "set_latch": True}
+    task_context: Any = context(run_id=dag_run_id, dag_run=run, params=params)
+    with set_current_context(task_context):
+        chosen: str = dags["recommendation_rollback"].get_task("choose_run").python_callable()
+    return chosen
+
+
+def test_a_rollback_goes_back_from_the_run_that_was_current_when_it_was_asked_for(
+    dags: dict[str, Any], stores: Stores
+) -> None:
+    """The time is the DAG run's ``run_after``; asked before the last commit and without a name, it fails for good."""
+    at = utc_now()
+    stores.registry.update(lambda state: promote(state, run_id="new", release_id="r2", at=at))
+    assert choose(dags, dag_run_id="manual__1", asked_at=at) == "old"
+    early = at - timedelta(seconds=1)
+    with pytest.raises(AirflowFailException, match="'new' is now, since"):
+        choose(dags, dag_run_id="manual__2", asked_at=early)
+    assert choose(dags, dag_run_id="manual__3", asked_at=early, run_id="old") == "old"
 
 
 def test_reading_the_dag_files_imports_nothing_heavy() -> None:
