@@ -23,7 +23,7 @@ from model_release.paths import ReleasePaths
 from model_release.policy import default_policy_path, load_policy
 from pipeline.config import PipelineConfig, load_config
 from pipeline.progress import log_to_terminal, step
-from pipeline.window import parse_as_of
+from pipeline.window import minute, parse_as_of
 
 if TYPE_CHECKING:
     from pipeline.data_quality.report import QualityReport, TableQuality
@@ -56,7 +56,7 @@ def check_data(config: PipelineConfig, paths: ReleasePaths, as_of: dt.datetime |
         source=config.source.name,
         measured_at=measured_at,
         now=clock.now,
-        visible_until=clock.until,
+        visible_until=clock.until.astimezone(config.source.zone),
         tables=_tables(config, missing, clock),
     )
     write_atomic(paths.data_quality_report, report.model_dump_json(indent=2) + "\n")
@@ -125,7 +125,7 @@ def _names(path: str, config: PipelineConfig) -> list[str]:
 
 def describe(report: QualityReport) -> str:
     """Return the report in a few lines for a terminal or a log."""
-    lines = [f"{report.source}, rows before {report.visible_until:%Y-%m-%d %H:%M %Z}"]
+    lines = [f"{report.source}, rows before {minute(report.visible_until)}"]
     for name, table in sorted(report.tables.items()):
         age = "" if table.age_seconds is None else f", newest row {table.age_seconds / 3600:.1f} h old"
         lines.append(f"  {name:<14} score {table.score:>6.2f}  {table.rows:>10,} rows{age}")

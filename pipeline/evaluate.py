@@ -28,7 +28,7 @@ from model_release.errors import InvalidInputError, ModelReleaseError, RunNotFou
 from model_release.paths import ReleasePaths
 from pipeline.config import PipelineConfig, load_config
 from pipeline.progress import log_to_terminal, step
-from pipeline.window import Window
+from pipeline.window import Window, minute
 
 if TYPE_CHECKING:
     import polars as pl
@@ -95,7 +95,7 @@ def evaluate(
 
     store = RunStore(paths)
     candidate = _candidate(store, run_id)
-    window = Window(candidate.as_of, config.horizon_days)
+    window = Window(candidate.as_of.astimezone(config.source.zone), config.horizon_days)
     other, reason = _other(paths, store, against, window)
     truth = Truth.of(config, window)
     with step(f"judge {candidate.run_id}") as doing:
@@ -112,9 +112,9 @@ def evaluate(
         against=other.run_id if other else None,
         against_reason=reason,
         comparable=other is not None,
-        as_of=candidate.as_of,
-        window_start=window.start,
-        window_end=window.end,
+        as_of=window.as_of,
+        window_start=window.local(window.start),
+        window_end=window.local(window.end),
         evaluated_at=dt.datetime.now(dt.UTC),
         algorithm=candidate.algorithm.name,
         k=dict(truth.cutoffs),
@@ -152,8 +152,8 @@ def _other(paths: ReleasePaths, store: RunStore, against: str | None, window: Wi
     other = store.manifest(against)
     if other.trained_inside(window.start):
         return None, (
-            f"run {other.run_id} was trained on data inside the test window: up to {other.as_of:%Y-%m-%d %H:%M}, the "
-            f"window begins {window.start:%Y-%m-%d %H:%M}; it would be judged on what it has seen"
+            f"run {other.run_id} was trained on data inside the test window: up to {minute(window.local(other.as_of))}, "
+            f"the window begins {minute(window.as_of)}; it would be judged on what it has seen"
         )
     return other, ""
 

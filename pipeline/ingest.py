@@ -19,7 +19,7 @@ from model_release.errors import ConfigurationError, InvalidInputError
 from pipeline import timestamps
 from pipeline.config import Interactions, Items, PipelineConfig
 from pipeline.progress import step
-from pipeline.window import Window, resolve_as_of
+from pipeline.window import Window, minute, resolve_as_of
 
 CLOCK_SKEW = dt.timedelta(minutes=5)  # between the machine that wrote the log and this one
 PACKAGE_SCHEME = "package://"
@@ -149,8 +149,9 @@ def load_interactions(
         doing.rows = rows.height
     if rows.is_empty():
         raise InvalidInputError(
-            f"no usable interaction in {config.source.interactions.path} from {since or 'the beginning'} "
-            f"to {before or 'the end'}"
+            f"no usable interaction in {config.source.interactions.path} from "
+            f"{minute(since, config.source.zone) if since else 'the beginning'} to "
+            f"{minute(before, config.source.zone) if before else 'the end'}"
         )
     return rows
 

@@ -49,7 +49,7 @@ class TrainedRun:
     Attributes:
         run_id: the run, in ``models/``.
         algorithm: its algorithm; with ``auto`` the one that was chosen.
-        as_of: training cutoff, ISO 8601.
+        as_of: training cutoff, ISO 8601 in the zone of the data.
         rows: interactions it learned from.
         users: users it has lists for.
         items: size of its catalogue.
@@ -206,7 +206,7 @@ def _content(
 ) -> str:
     """Return everything that determines a run, as text."""
     parts = {
-        "as_of": window.as_of.isoformat(),
+        "as_of": window.start.isoformat(),
         "algorithm": algorithm.model_dump(mode="json"),
         "data": data.content_sha256,
         "names": hashlib.sha256(items.select("item_id", "name").write_csv().encode()).hexdigest(),

@@ -24,7 +24,7 @@ from model_release.errors import ConfigurationError, ModelReleaseError
 from model_release.paths import ReleasePaths
 from model_release.policy import default_policy_path, load_policy
 from pipeline.config import PipelineConfig, default_config_path, load_config
-from pipeline.window import parse_as_of
+from pipeline.window import minute, parse_as_of
 
 _NEEDED = (
     "pipeline.data_quality_v2",
@@ -130,7 +130,7 @@ def _window(config: PipelineConfig, as_of: str | None) -> str:
 
     cutoff: dt.datetime | None = parse_as_of(as_of, config.source.zone) if as_of else None
     window = ingest.resolve_window(config, cutoff)
-    return f"train before {window.start:%Y-%m-%d %H:%M %Z}, judge on the {window.horizon_days} days after"
+    return f"train before {minute(window.as_of)}, judge on the {window.horizon_days} days after"
 
 
 def _registry(paths: ReleasePaths) -> str:

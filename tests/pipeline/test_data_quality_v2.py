@@ -231,7 +231,7 @@ def test_the_cutoff_of_the_command_line_is_obeyed(grocery: Source, paths: Releas
     grocery.config(source__timezone="Asia/Shanghai")
     assert main(["--config", str(grocery.path), "--policy", policy(tmp_path, 50), "--as-of", "2025-03-01"]) == 0
     report = json.loads(paths.data_quality_report.read_text())
-    assert report["visible_until"] == "2025-03-07T16:00:00Z"
+    assert report["visible_until"] == "2025-03-08T00:00:00+08:00"
 
 
 @pytest.mark.parametrize("spoilt", ["rows.parquet", "items.parquet"])
