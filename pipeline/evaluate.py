@@ -4,12 +4,11 @@ What is measured are the lists that would be served, read from the published run
 compared with answer the same users about the same days.  Writes ``data/evaluation/<run_id>/``: ``summary.json``,
 ``per_user.parquet`` (for paired statistics) and ``comparison.svg``.
 
-Exit status: 0 measured, 1 could not measure, 2 wrong usage.
+Exit status: 0 measured, 1 could not measure, 2 wrong usage (the configuration too).
 """
 
 from __future__ import annotations
 
-import argparse
 import datetime as dt
 import io
 import sys
@@ -24,7 +23,9 @@ from model_release.adapters.files import write_atomic
 from model_release.adapters.ranked_lists import open_model
 from model_release.adapters.run_store import RunStore
 from model_release.artifact import Manifest, ServedModel
-from model_release.errors import InvalidInputError, ModelReleaseError, RunNotFoundError
+from model_release.command import DONE, attempt, checked, parser_of, usage
+from model_release.errors import RunNotFoundError
+from model_release.identifiers import check_run_id
 from model_release.paths import ReleasePaths
 from pipeline.config import PipelineConfig, load_config
 from pipeline.progress import log_to_terminal, step
@@ -197,25 +198,33 @@ def _rows(candidate: Mapping[str, float], current: Mapping[str, float] | None) -
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m pipeline.evaluate", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--run", metavar="RUN_ID", help="the run to judge; default: the one that was trained last")
-    parser.add_argument("--against", default=CURRENT, help="current, a run id, or none; default: current")
+    parser = parser_of("pipeline.evaluate", __doc__)
+    parser.add_argument(
+        "--run",
+        metavar="RUN_ID",
+        type=checked(check_run_id),
+        help="the run to judge; default: the one that was trained last",
+    )
+    parser.add_argument(
+        "--against",
+        metavar="RUN_ID",
+        type=checked(check_run_id),
+        default=CURRENT,
+        help="current, a run id, or none; default: current",
+    )
     parser.add_argument("--config", type=Path, help="default: $PIPELINE_CONFIG, else config/pipeline.yaml")
     options = parser.parse_args(arguments)
     log_to_terminal()
-    try:
+    with usage(parser):
         config = load_config(options.config)
-    except InvalidInputError as error:
-        parser.error(str(error))
-    against = None if options.against == "none" else options.against
-    try:
+
+    def work() -> int:
+        against = None if options.against == "none" else options.against
         summary = evaluate(config, ReleasePaths.from_environment(), options.run, against)
-    except (ModelReleaseError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    sys.stdout.write(describe(summary) + "\n")
-    return 0
+        sys.stdout.write(describe(summary) + "\n")
+        return DONE
+
+    return attempt(work)
 
 
 if __name__ == "__main__":

@@ -134,13 +134,18 @@ def test_wrong_usage_is_2(
     assert "usage:" in capsys.readouterr().err
 
 
-def test_a_policy_that_can_not_be_meant_is_an_error(
+def test_a_policy_that_can_not_be_meant_is_wrong_usage(
     installation: ReleasePaths, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A misspelt key stops the gate with 1 and names the key; it never passes."""
-    policy = policy_file(installation.root, check("absolute", at_leest=0.9))
-    assert main(["check", "--run-id", CANDIDATE, "--policy", policy]) == 1
-    assert "at_leest" in capsys.readouterr().err
+    """A misspelt key, or a file that is not there, stops the gate with 2 and is named; it never passes."""
+    for policy, word in (
+        (policy_file(installation.root, check("absolute", at_leest=0.9)), "at_leest"),
+        ("missing.yaml", "missing.yaml"),
+    ):
+        with pytest.raises(SystemExit) as caught:
+            main(["check", "--run-id", CANDIDATE, "--policy", policy])
+        assert caught.value.code == 2
+        assert word in capsys.readouterr().err
 
 
 def test_an_unknown_run_could_not_be_measured(installation: ReleasePaths, capsys: pytest.CaptureFixture[str]) -> None:
