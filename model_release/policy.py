@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import hashlib
 import json
 import os
@@ -15,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from model_release.documents import read_yaml
 from model_release.errors import ConfigurationError
+from model_release.explain import explain
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Hours = Annotated[float, Field(gt=0, le=24 * 366 * 10)]
@@ -233,20 +235,10 @@ def parse_policy(text: str, *, source: str) -> Policy:
         # Through JSON, where a list may become a tuple although everything else is strict.
         return Policy.model_validate_json(json.dumps(document))
     except ValidationError as error:
-        raise ConfigurationError(f"{source}: {_problems(error, document)}") from error
+        place = functools.partial(_place, document=document)
+        raise ConfigurationError(f"{source}: {explain(error, Policy, place=place)}") from error
     except (yaml.YAMLError, TypeError, ValueError) as error:
         raise ConfigurationError(f"{source} is not a valid policy: {error}") from error
-
-
-def _problems(error: ValidationError, document: Any) -> str:
-    return "; ".join(
-        f"{_place(problem['loc'], document)}: {_said(problem['type'], problem['msg'])}"
-        for problem in error.errors(include_url=False, include_input=False)
-    )
-
-
-def _said(kind: str, message: str) -> str:
-    return "unknown key" if kind == "extra_forbidden" else message.removeprefix("Value error, ")
 
 
 def _place(location: Sequence[int | str], document: Any) -> str:

@@ -10,7 +10,9 @@ from airflow.sdk import Param
 from pydantic import Field, ValidationError, model_validator
 
 from model_release.artifact import Frozen, RunId
+from model_release.contract import TRIED_ON
 from model_release.errors import InvalidInputError
+from model_release.explain import explain
 from model_release.identifiers import RUN_ID_PATTERN
 
 Algorithm = Literal["auto", "popular", "personal_frequency", "item_knn", "als", "next_basket", "ease"]
@@ -61,7 +63,7 @@ PIPELINE_PARAMS: dict[str, Param] = {
         minimum=0,
         maximum=1,
         title="Rollout",
-        description="Share of requests for shadow or canary, for example 0.1. Empty for primary.",
+        description="Share of requests for shadow, of users for canary, for example 0.1. Empty for primary.",
         section=_RELEASE,
     ),
     "lease_hours": Param(
@@ -136,7 +138,9 @@ class ReleaseForm(Frozen):
                 "leave rollout empty, or choose shadow or canary"
             )
         if self.mode != "primary" and self.rollout is None:
-            raise ValueError(f"mode {self.mode!r} needs a rollout between 0 and 1: the share of requests to try it on")
+            raise ValueError(
+                f"mode {self.mode!r} needs a rollout between 0 and 1: the share of {TRIED_ON[self.mode]} to try it on"
+            )
         if self.run_id is not None and (self.as_of is not None or self.algorithm is not None):
             raise ValueError(
                 f"run_id {self.run_id!r} releases a run that exists: nothing is trained, so as_of and algorithm "
@@ -158,10 +162,4 @@ def read_form(params: Mapping[str, Any]) -> ReleaseForm:
     try:
         return ReleaseForm.model_validate(dict(params))
     except ValidationError as error:
-        problems = error.errors(include_url=False, include_input=False)
-        raise InvalidInputError(
-            "; ".join(
-                f"{'.'.join(map(str, problem['loc']))} {problem['msg'].removeprefix('Value error, ')}".strip()
-                for problem in problems
-            )
-        ) from error
+        raise InvalidInputError(explain(error, ReleaseForm)) from error

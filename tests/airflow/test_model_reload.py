@@ -225,9 +225,9 @@ def test_prepared_only_changes_nothing(stores: Stores, fleet: list[ReplicaServer
     [
         ({"mode": "primary", "rollout": "0.1"}, "rollout goes with"),
         ({"mode": "shadow"}, "needs a rollout"),
-        ({"mode": "shadow", "rollout": "1.5"}, "less than or equal to 1"),
-        ({"mode": "blue"}, "mode 'blue'"),
-        ({"cause": "whim"}, "cause 'whim'"),
+        ({"mode": "shadow", "rollout": "1.5"}, "rollout is 1.5, expected a number up to 1"),
+        ({"mode": "blue"}, "mode is 'blue'"),
+        ({"cause": "whim"}, "cause is 'whim'"),
         ({"rollout": "much"}, "not a number"),
         ({"prepare_only": "perhaps"}, "neither true nor false"),
         ({"run_id": "../../etc"}, "not valid"),
