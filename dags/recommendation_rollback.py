@@ -14,7 +14,7 @@ from airflow.sdk import dag, get_current_context, task
 
 from model_release_airflow.context import Stores, asked_at, decisions_fail, release_id_of
 from model_release_airflow.failures import record_failure
-from model_release_airflow.form import ROLLBACK_PARAMS
+from model_release_airflow.form import ROLLBACK_PARAMS, check_keys
 from model_release_airflow.notifications.wecom import WeComRobotNotifier
 from model_release_airflow.operators.latch import LatchOperator
 from model_release_airflow.operators.model_reload import ModelReloadOperator
@@ -29,6 +29,7 @@ def choose_run() -> str:
 
     context, stores = get_current_context(), Stores.from_environment()
     with decisions_fail():
+        check_keys(context["params"], ROLLBACK_PARAMS)
         return rollback_target(
             stores.registry.read(),
             stores.ledger.read(),

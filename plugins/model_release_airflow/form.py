@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from airflow.sdk import Param
@@ -12,8 +12,9 @@ from pydantic import Field, ValidationError, model_validator
 from model_release.artifact import Frozen, RunId
 from model_release.contract import TRIED_ON
 from model_release.errors import InvalidInputError
-from model_release.explain import explain
+from model_release.explain import explain, unknown_key
 from model_release.identifiers import RUN_ID_PATTERN
+from model_release_airflow.context import decisions_fail
 
 Algorithm = Literal["auto", "popular", "personal_frequency", "item_knn", "als", "next_basket", "ease"]
 ALGORITHMS: tuple[str, ...] = ("auto", "popular", "personal_frequency", "item_knn", "als", "next_basket", "ease")
@@ -117,6 +118,29 @@ LATCH_PARAMS: dict[str, Param] = {
     ),
     "reason": Param("", type="string", minLength=1, maxLength=500, title="Why", description="Stands in the ledger."),
 }
+
+FORMS: Mapping[str, Mapping[str, Param]] = {
+    "recommendation_pipeline": PIPELINE_PARAMS,
+    "recommendation_rollback": ROLLBACK_PARAMS,
+    "recommendation_latch": LATCH_PARAMS,
+}
+
+
+def check_keys(given: Mapping[str, Any], form: Mapping[str, Param]) -> None:
+    """Raise ``InvalidInputError`` if ``given`` has keys that ``form`` has not; the message says which were meant."""
+    unknown = [f"{key}: {unknown_key(key, form)}" for key in given if key not in form]
+    if unknown:
+        raise InvalidInputError("; ".join(unknown))
+
+
+def keys_checked(form: Mapping[str, Param]) -> Callable[[Any], None]:
+    """Return the ``pre_execute`` of a first task: it fails for good if the trigger gave keys that ``form`` has not."""
+
+    def check(context: Any) -> None:
+        with decisions_fail():
+            check_keys(context["params"], form)
+
+    return check
 
 
 class ReleaseForm(Frozen):

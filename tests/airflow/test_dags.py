@@ -103,6 +103,19 @@ def test_a_rollback_goes_back_from_the_run_that_was_current_when_it_was_asked_fo
     assert choose(dags, dag_run_id="manual__3", asked_at=early, run_id="old") == "old"
 
 
+def test_a_misspelt_key_stops_rollback_and_latch_in_their_first_task(dags: dict[str, Any], stores: Stores) -> None:
+    """For good, and with the key that was meant: without it, ``runid`` would go back to some other run."""
+    task_context: Any = context(params={"reason": "why", "run_id": None, "set_latch": True, "runid": "old"})
+    said = "runid: unknown key, did you mean 'run_id'"
+    choose_run = dags["recommendation_rollback"].get_task("choose_run")
+    with set_current_context(task_context), pytest.raises(AirflowFailException, match=said):
+        choose_run.python_callable()
+    before = stores.registry.read()
+    with pytest.raises(AirflowFailException, match="reson: unknown key, did you mean 'reason'"):
+        dags["recommendation_latch"].get_task("latch")._pre_execute_hook({"params": {"action": "set", "reson": "why"}})
+    assert stores.registry.read() == before
+
+
 def test_reading_the_dag_files_imports_nothing_heavy() -> None:
     """Airflow reads them every few seconds: polars, scipy and the models stay out."""
     code = """
@@ -125,7 +138,7 @@ assert not heavy, heavy
         ({"run_id": "a", "as_of": "2026-01-01"}, "as_of and algorithm"),
         ({"run_id": "a", "algorithm": "popular"}, "as_of and algorithm"),
         ({"run_id": "../a"}, "run_id"),
-        ({"modus": "shadow"}, "modus"),
+        ({"modus": "shadow"}, "modus: unknown key, did you mean 'mode'"),
     ],
 )
 def test_a_form_that_contradicts_itself_is_refused_by_name(form: dict[str, Any], said: str) -> None:
