@@ -191,10 +191,10 @@ class Policy(Strict):
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     @property
-    def minimum_data_quality_score(self) -> float | None:
-        """The highest score that a blocking data-quality check demands; None if there is no such check."""
+    def strictest_data_quality(self) -> DataQualityPolicy | None:
+        """The blocking data-quality check that demands the highest score; None if there is no such check."""
         kinds = [check for check in self.checks if isinstance(check, DataQualityPolicy) and not check.dry_run]
-        return max((check.minimum_score for check in kinds), default=None)
+        return max(kinds, key=lambda check: check.minimum_score, default=None)
 
     def metrics(self) -> frozenset[str]:
         """Return the per-user metrics that are compared."""

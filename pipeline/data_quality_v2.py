@@ -21,7 +21,7 @@ from model_release.command import DONE, attempt, parser_of, usage
 from model_release.contract import utc_now
 from model_release.errors import InvalidInputError
 from model_release.paths import ReleasePaths
-from model_release.policy import default_policy_path, load_policy
+from model_release.policy import Policy, default_policy_path, load_policy
 from pipeline.config import PipelineConfig, load_config
 from pipeline.progress import log_to_terminal, step
 from pipeline.window import minute, parse_as_of
@@ -136,6 +136,21 @@ def describe(report: QualityReport) -> str:
     return "\n".join(lines)
 
 
+def too_bad(report: QualityReport, policy: Policy) -> list[str]:
+    """Return a line for each table whose score is below what ``policy`` demands: why, and what could be changed."""
+    from pipeline.data_quality.advice import pulled_down
+
+    demanded = policy.strictest_data_quality
+    if demanded is None:
+        return []
+    return [
+        f"{name}: score {table.score:.2f} is below {demanded.minimum_score:g}, minimum_score of the release policy's "
+        f"check {demanded.name!r}; {pulled_down(name, table)}"
+        for name, table in report.tables.items()
+        if table.score < demanded.minimum_score
+    ]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
     parser = parser_of("pipeline.data_quality_v2", __doc__)
@@ -153,10 +168,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def work() -> int:
         report = check_data(config, ReleasePaths.from_environment(), as_of)
         sys.stdout.write(describe(report) + "\n")
-        minimum = policy.minimum_data_quality_score
-        below = {} if minimum is None else {name: score for name, score in report.scores.items() if score < minimum}
-        for name, score in below.items():
-            sys.stdout.write(f"{name}: score {score:.2f} is below {minimum:g}, the release policy's minimum\n")
+        below = too_bad(report, policy)
+        sys.stdout.writelines(f"{line}\n" for line in below)
         return _BELOW if below and not options.report_only else DONE
 
     return attempt(work)

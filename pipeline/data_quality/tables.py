@@ -61,7 +61,7 @@ def interactions(
     )
     moved = drift.measure(seen, until=until, recent_days=settings.drift_days, history_weeks=settings.history_weeks)
     shifted = [f"{part.what} shifted: PSI {part.psi:.2f}" for part in moved if part.psi >= drift.SHIFTED]
-    measurements = [*_unreadable(seen), *_rules(seen, config), _duplicates(seen), future, amount.measurement]
+    measurements = [*_unreadable(seen, config), *_rules(seen, config), _duplicates(seen), future, amount.measurement]
     if items is not None:
         measurements.append(_references(seen, items))
     newest = seen["timestamp"].max()
@@ -103,7 +103,7 @@ def _future(rows: pl.DataFrame) -> Measurement:
     return Measurement(name="future: timestamp", kind="future", score=score, bad=late, of=rows.height, detail=detail)
 
 
-def _unreadable(rows: pl.DataFrame) -> list[Measurement]:
+def _unreadable(rows: pl.DataFrame, config: PipelineConfig) -> list[Measurement]:
     """Count values that stand in the source and could not be read, and times that are not there at all."""
     found = []
     for meaning in ("timestamp", "quantity", "price"):
@@ -113,7 +113,13 @@ def _unreadable(rows: pl.DataFrame) -> list[Measurement]:
         bad, missing = rows.select(
             (pl.col(given) & pl.col(meaning).is_null()).sum().alias("bad"), (~pl.col(given)).sum().alias("missing")
         ).row(0)
-        found.append(_share(f"schema: {meaning}", "schema", bad, rows.height, scored=True))
+        unreadable = _share(f"schema: {meaning}", "schema", bad, rows.height, scored=True)
+        if bad:
+            column = getattr(config.source.interactions.columns, meaning)
+            unreadable = unreadable.model_copy(
+                update={"detail": f"{unreadable.detail} in column {column!r} can't be read"}
+            )
+        found.append(unreadable)
         # An amount may be unknown; a row without a time is useless.
         found.append(
             _share(f"nulls: {meaning}", "nulls" if meaning == "timestamp" else "rows", missing, rows.height,

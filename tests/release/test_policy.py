@@ -36,7 +36,9 @@ def test_the_default_policy_is_valid_and_demands_what_a_release_needs() -> None:
     found = load_policy(DEFAULT)
     blocking = {check.kind for check in found.checks if not check.dry_run}
     assert blocking == {"data_quality", "freshness", "absolute", "non_inferiority"}
-    assert found.minimum_data_quality_score == 90
+    strictest = found.strictest_data_quality
+    assert strictest is not None
+    assert strictest.minimum_score == 90
     assert "ndcg_at_10" in found.metrics()
 
 
