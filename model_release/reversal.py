@@ -16,6 +16,8 @@ from model_release.ledger import Event, Ledger, LedgerEntry, of_release, served_
 from model_release.phases import record
 from model_release.registry import Registry, RegistryStore
 
+_UNDONE = frozenset({Event.PUT_BACK, Event.TRIAL_ENDED})
+
 
 def put_back(
     store: RegistryStore, ledger: Ledger, *, release_id: str, by: str, at: dt.datetime, reason: str
@@ -90,7 +92,11 @@ def end_lapsed_trial(store: RegistryStore, ledger: Ledger, *, by: str, at: dt.da
 
 
 def conclude_put_back(ledger: Ledger, done: Commit, *, release_id: str, by: str, at: dt.datetime) -> bool:
-    """Write to the ledger that every replica serves the run from before again; return whether that was news."""
+    """Write to the ledger that every replica serves the run from before again; return whether that was news.
+
+    Why stands there already, with the change that put it back: whoever proves it repeats that.
+    """
+    changes = [entry for entry in of_release(ledger.read(), release_id) if entry.event in _UNDONE]
     entry = LedgerEntry(
         at=at,
         event=Event.ROLLED_BACK,
@@ -100,6 +106,7 @@ def conclude_put_back(ledger: Ledger, done: Commit, *, release_id: str, by: str,
         previous_run_id=done.previous_run_id,
         generation=done.registry.generation,
         mode="primary",
+        reason=changes[-1].reason if changes else "",
     )
     return record(ledger, entry)
 

@@ -130,9 +130,16 @@ def switch(replicas: Sequence[Replica], registry: Registry, move: Move | None = 
 
 
 def conclude(
-    ledger: Ledger, move: Move, registry: Registry, *, by: str, at: dt.datetime, cause: Cause = "release"
+    ledger: Ledger,
+    move: Move,
+    registry: Registry,
+    *,
+    by: str,
+    at: dt.datetime,
+    cause: Cause = "release",
+    reason: str = "",
 ) -> bool:
-    """Write to the ledger that step 4 was reached; return whether that was news."""
+    """Write to the ledger that step 4 was reached, with ``reason`` for a rollback; return whether that was news."""
     if move.mode != "primary":
         event = Event.TRIAL_STARTED
     else:
@@ -149,6 +156,7 @@ def conclude(
         generation=registry.generation,
         mode=move.mode,
         rollout=move.rollout,
+        reason=reason if event is Event.ROLLED_BACK else "",
     )
     return record(ledger, entry)
 

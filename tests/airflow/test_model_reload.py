@@ -256,4 +256,5 @@ def test_a_rollback_needs_no_gate_and_ignores_the_latch(stores: Stores, fleet: l
     assert run(operator)["run_id"] == "old"
     assert {server.replica.served.current.run_id for server in fleet if server.replica.served.current} == {"old"}
     assert phase_of(stores.ledger.read(), "rollback-1") is Phase.PROVED
-    assert stores.ledger.read()[-1].event is Event.ROLLED_BACK
+    last = stores.ledger.read()[-1]
+    assert (last.event, last.reason) == (Event.ROLLED_BACK, "complaints")

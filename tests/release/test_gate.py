@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,29 @@ def test_an_unknown_run_could_not_be_measured(installation: ReleasePaths, capsys
     policy = policy_file(installation.root, check("absolute"))
     assert main(["check", "--run-id", "run-unknown", "--policy", policy]) == 1
     assert CANDIDATE in capsys.readouterr().out.replace("\n", "")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "users needed"),
+        ({"minimum_users": 10**6}, "inconclusive - 600 users"),
+        ({"metric": "no_such_metric"}, "error - "),
+    ],
+)
+def test_the_guides_snippet_says_something_whatever_the_verdict(
+    installation: ReleasePaths, capsys: pytest.CaptureFixture[str], changes: dict[str, Any], said: str
+) -> None:
+    """Numbers of a comparison, or why there is none: run as it stands in the guide."""
+    policy = policy_file(installation.root, check("non_inferiority", margin=0.0001, **changes))
+    main(["check", "--run-id", CANDIDATE, "--policy", policy, "--json"])
+    decision = capsys.readouterr().out
+    guide = (ROOT / "docs/how-to/tune-the-gate.md").read_text(encoding="utf-8")
+    code = textwrap.dedent("      " + guide.split("python -c '")[1].split("'\n")[0])
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=decision, check=True, capture_output=True, text=True, timeout=60
+    )
+    assert said in done.stdout
 
 
 def test_it_is_a_program(installation: ReleasePaths) -> None:

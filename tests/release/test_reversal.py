@@ -32,7 +32,11 @@ def test_put_back_restores_the_run_from_before_at_a_later_generation(world: Worl
     assert rollout.switch(world.fleet, done.registry) == []
     assert fleet.disagreements(world.fleet, done.registry) == []
     assert reversal.conclude_put_back(world.ledger, done, release_id="r2", by="test", at=LATER)
-    assert [entry.event for entry in world.ledger.read()][-2:] == [Event.PUT_BACK, Event.ROLLED_BACK]
+    last = world.ledger.read()[-2:]
+    assert [(entry.event, entry.reason) for entry in last] == [
+        (Event.PUT_BACK, "broken"),
+        (Event.ROLLED_BACK, "broken"),
+    ]
 
 
 def test_put_back_twice_is_put_back_once(world: World) -> None:

@@ -161,7 +161,15 @@ class ModelReloadOperator(BaseOperator):
                 self._put_back(context, stores, replicas, disagreements)
             expect(registry, event["commit"]["generation"])
             move = self._move(context)
-            rollout.conclude(stores.ledger, move, registry, by=actor(context), at=utc_now(), cause=self._cause())
+            rollout.conclude(
+                stores.ledger,
+                move,
+                registry,
+                by=actor(context),
+                at=utc_now(),
+                cause=self._cause(),
+                reason=self.reason,
+            )
             workers = sum(len(replica.models().workers) for replica in replicas)
         self.log.info("proved: %d workers serve generation %d", workers, registry.generation)
         return {"run_id": move.run_id, "mode": move.mode, "workers": workers, **event["commit"]}
