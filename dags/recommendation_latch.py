@@ -7,7 +7,7 @@ import datetime as dt
 import pendulum
 from airflow.sdk import dag
 
-from model_release_airflow.form import LATCH_PARAMS
+from model_release_airflow.form import LATCH_PARAMS, keys_checked
 from model_release_airflow.notifications.wecom import WeComRobotNotifier
 from model_release_airflow.operators.latch import LatchOperator
 
@@ -27,7 +27,12 @@ from model_release_airflow.operators.latch import LatchOperator
 )
 def recommendation_latch() -> None:
     """Change the latch."""
-    LatchOperator(task_id="latch", action="{{ params.action }}", reason="{{ params.reason }}")
+    LatchOperator(
+        task_id="latch",
+        action="{{ params.action }}",
+        reason="{{ params.reason }}",
+        pre_execute=keys_checked(LATCH_PARAMS),
+    )
 
 
 recommendation_latch()

@@ -12,9 +12,9 @@ import datetime as dt
 import pendulum
 from airflow.sdk import dag, get_current_context, task
 
-from model_release_airflow.context import Stores, decisions_fail, release_id_of
+from model_release_airflow.context import Stores, asked_at, decisions_fail, release_id_of
 from model_release_airflow.failures import record_failure
-from model_release_airflow.form import ROLLBACK_PARAMS
+from model_release_airflow.form import ROLLBACK_PARAMS, check_keys
 from model_release_airflow.notifications.wecom import WeComRobotNotifier
 from model_release_airflow.operators.latch import LatchOperator
 from model_release_airflow.operators.model_reload import ModelReloadOperator
@@ -24,15 +24,17 @@ from model_release_airflow.operators.run_verify import RunVerifyOperator
 
 @task
 def choose_run() -> str:
-    """Return the run to go back to: the one that was named, else the last good one."""
+    """Return the run to go back to: the one that was named, else the last good one if nobody went first."""
     from model_release.reversal import rollback_target
 
     context, stores = get_current_context(), Stores.from_environment()
     with decisions_fail():
+        check_keys(context["params"], ROLLBACK_PARAMS)
         return rollback_target(
             stores.registry.read(),
             stores.ledger.read(),
             release_id=release_id_of(context),
+            asked_at=asked_at(context),
             run_id=context["params"]["run_id"],
         )
 

@@ -14,6 +14,7 @@ from model_release.artifact import Frozen, RunId
 from model_release.identifiers import check_release_id
 
 Mode = Literal["primary", "shadow", "canary"]
+TRIED_ON = {"shadow": "requests", "canary": "users"}  # what the rollout of a trial is a share of
 ReleaseId = Annotated[str, AfterValidator(check_release_id)]
 Rollout = Annotated[float, Field(ge=0.0, le=1.0)]
 Generation = Annotated[int, Field(ge=0)]
@@ -46,7 +47,9 @@ class ReloadRequest(Frozen):
         if trial and self.run_id is None:
             raise ValueError(f"mode {self.mode!r} needs a run_id: say which run to try")
         if trial and self.rollout is None:
-            raise ValueError(f"mode {self.mode!r} needs a rollout between 0 and 1: the share of requests to try it on")
+            raise ValueError(
+                f"mode {self.mode!r} needs a rollout between 0 and 1: the share of {TRIED_ON[self.mode]} to try it on"
+            )
         if not trial and self.rollout is not None:
             raise ValueError("rollout goes with mode 'shadow' or 'canary': mode 'primary' serves everybody")
         if not trial and self.lease_seconds is not None:

@@ -37,11 +37,13 @@ class DataQuality:
         scores: 0 to 100 per table.
         data_age_seconds: age of the newest row per table, at the end of the data that may be looked at.
         measured_at: Unix time of the last run of the stage.
+        worst_checks: name of the check with the lowest score per table; none from a stage that does not tell.
     """
 
     scores: Mapping[str, float]
     data_age_seconds: Mapping[str, float]
     measured_at: float
+    worst_checks: Mapping[str, str] = field(default_factory=dict)
 
 
 class Metrics(BaseModel):

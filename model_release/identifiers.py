@@ -53,7 +53,7 @@ def new_run_id(algorithm: str, as_of: dt.datetime, content: str) -> str:
 
     Args:
         algorithm: name of the algorithm.
-        as_of: training cutoff.
+        as_of: training cutoff, in the zone whose days the name tells.
         content: canonical text of all inputs (data hash, parameters, seed, code version).
     """
     digest = hashlib.sha256(content.encode()).hexdigest()[:8]

@@ -97,7 +97,7 @@ def _facts(last: LedgerEntry, known: Sequence[LedgerEntry]) -> list[str]:
         share = f", rollout {change.rollout:g}" if change.rollout is not None else ""
         before = f", before: `{change.previous_run_id}`" if change.previous_run_id else ""
         lines.append(f"{change.mode or 'primary'}{share}, generation {change.generation}{before}")
-    reasons = [entry.reason for entry in known if entry.event is Event.FAILED and entry.reason]
+    reasons = [entry.reason for entry in known if entry.event in {Event.ROLLED_BACK, Event.FAILED} and entry.reason]
     if last.reason and last.event not in {Event.REJECTED, Event.GATE_DECIDED}:  # the decision follows, with its table
         reasons.insert(0, last.reason)
     lines += [reason[:_LONGEST_REASON] for reason in dict.fromkeys(reasons)]

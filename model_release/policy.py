@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import hashlib
 import json
 import os
@@ -15,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from model_release.documents import read_yaml
 from model_release.errors import ConfigurationError
+from model_release.explain import explain
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Hours = Annotated[float, Field(gt=0, le=24 * 366 * 10)]
@@ -189,10 +191,10 @@ class Policy(Strict):
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     @property
-    def minimum_data_quality_score(self) -> float | None:
-        """The highest score that a blocking data-quality check demands; None if there is no such check."""
+    def strictest_data_quality(self) -> DataQualityPolicy | None:
+        """The blocking data-quality check that demands the highest score; None if there is no such check."""
         kinds = [check for check in self.checks if isinstance(check, DataQualityPolicy) and not check.dry_run]
-        return max((check.minimum_score for check in kinds), default=None)
+        return max(kinds, key=lambda check: check.minimum_score, default=None)
 
     def metrics(self) -> frozenset[str]:
         """Return the per-user metrics that are compared."""
@@ -233,20 +235,10 @@ def parse_policy(text: str, *, source: str) -> Policy:
         # Through JSON, where a list may become a tuple although everything else is strict.
         return Policy.model_validate_json(json.dumps(document))
     except ValidationError as error:
-        raise ConfigurationError(f"{source}: {_problems(error, document)}") from error
+        place = functools.partial(_place, document=document)
+        raise ConfigurationError(f"{source}: {explain(error, Policy, place=place)}") from error
     except (yaml.YAMLError, TypeError, ValueError) as error:
         raise ConfigurationError(f"{source} is not a valid policy: {error}") from error
-
-
-def _problems(error: ValidationError, document: Any) -> str:
-    return "; ".join(
-        f"{_place(problem['loc'], document)}: {_said(problem['type'], problem['msg'])}"
-        for problem in error.errors(include_url=False, include_input=False)
-    )
-
-
-def _said(kind: str, message: str) -> str:
-    return "unknown key" if kind == "extra_forbidden" else message.removeprefix("Value error, ")
 
 
 def _place(location: Sequence[int | str], document: Any) -> str:

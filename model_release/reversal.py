@@ -9,12 +9,14 @@ import datetime as dt
 from collections.abc import Sequence
 
 from model_release import registry as transitions
-from model_release.changes import Commit, last_change, note_change, run_of, update
-from model_release.errors import InvalidInputError, RunNotFoundError
+from model_release.changes import Commit, check_not_superseded, last_change, note_change, run_of, update
+from model_release.errors import IllegalMoveError, InvalidInputError, RunNotFoundError
 from model_release.identifiers import put_back_id
-from model_release.ledger import Event, Ledger, LedgerEntry, of_release
+from model_release.ledger import Event, Ledger, LedgerEntry, of_release, served_at
 from model_release.phases import record
 from model_release.registry import Registry, RegistryStore
+
+_UNDONE = frozenset({Event.PUT_BACK, Event.TRIAL_ENDED})
 
 
 def put_back(
@@ -90,7 +92,11 @@ def end_lapsed_trial(store: RegistryStore, ledger: Ledger, *, by: str, at: dt.da
 
 
 def conclude_put_back(ledger: Ledger, done: Commit, *, release_id: str, by: str, at: dt.datetime) -> bool:
-    """Write to the ledger that every replica serves the run from before again; return whether that was news."""
+    """Write to the ledger that every replica serves the run from before again; return whether that was news.
+
+    Why stands there already, with the change that put it back: whoever proves it repeats that.
+    """
+    changes = [entry for entry in of_release(ledger.read(), release_id) if entry.event in _UNDONE]
     entry = LedgerEntry(
         at=at,
         event=Event.ROLLED_BACK,
@@ -100,24 +106,42 @@ def conclude_put_back(ledger: Ledger, done: Commit, *, release_id: str, by: str,
         previous_run_id=done.previous_run_id,
         generation=done.registry.generation,
         mode="primary",
+        reason=changes[-1].reason if changes else "",
     )
     return record(ledger, entry)
 
 
 def rollback_target(
-    registry: Registry, entries: Sequence[LedgerEntry], *, release_id: str, run_id: str | None = None
+    registry: Registry,
+    entries: Sequence[LedgerEntry],
+    *,
+    release_id: str,
+    asked_at: dt.datetime,
+    run_id: str | None = None,
 ) -> str:
     """Return the run that a rollback goes to: the one that is named, else the last good one.
 
     Asked again by the same rollback, it gives the same answer and goes no further back.
 
+    Args:
+        registry: the desired state now.
+        entries: the whole ledger.
+        release_id: the rollback that asks.
+        asked_at: when a person asked for it; it may have waited since.
+        run_id: the run that was named; None: none was.
+
     Raises:
-        RunNotFoundError: it is not registered, or there is none to go back to.
+        IllegalMoveError: no run is named and another one is current than when it was asked for; or this rollback was
+            carried out and superseded since.
+        RunNotFoundError: the run is not registered, or there is none to go back to.
         InvalidInputError: it is current already.
     """
+    check_not_superseded(registry, entries, release_id=release_id)
     commits = [entry for entry in of_release(entries, release_id) if entry.event is Event.COMMITTED]
     if commits and commits[-1].run_id is not None:
         return commits[-1].run_id
+    if run_id is None:
+        _check_not_overtaken(registry, entries, asked_at=asked_at)
     target = run_id or registry.last_good_run_id()
     if target is None:
         raise RunNotFoundError("there is no earlier run that served well: name the run to go back to")
@@ -127,3 +151,28 @@ def rollback_target(
     if registry.current is not None and registry.current.run_id == target and registry.candidate is None:
         raise InvalidInputError(f"run {target!r} is current already: there is nothing to go back from")
     return target
+
+
+def _check_not_overtaken(registry: Registry, entries: Sequence[LedgerEntry], *, asked_at: dt.datetime) -> None:
+    """Raise ``IllegalMoveError`` if the current run was made current after ``asked_at``."""
+    last = last_change(registry)
+    if last is None:
+        return
+    # the ledger may lack the very last change, which the registry knows
+    then = served_at([*entries, last], asked_at)
+    if then is not None and (then.generation or 0) >= (last.generation or 0):
+        return
+    raise IllegalMoveError(
+        f"{_named(then.run_id if then else None)} was current when this rollback was asked for "
+        f"({_utc(asked_at)}), {_named(last.run_id)} is now, since {_utc(last.at)} (release {last.release_id!r}): "
+        "somebody went first. Nothing is changed. Look at what is served; to go back from there, ask again, or name "
+        "the run to go back to"
+    )
+
+
+def _named(run_id: str | None) -> str:
+    return "no run" if run_id is None else f"run {run_id!r}"
+
+
+def _utc(at: dt.datetime) -> str:
+    return f"{at.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S} UTC"

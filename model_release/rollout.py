@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from model_release import fleet
 from model_release import registry as transitions
-from model_release.changes import Commit, note_change, run_of, update
+from model_release.changes import Commit, check_not_superseded, note_change, run_of, update
 from model_release.contract import Mode, ReloadRequest
 from model_release.errors import InvalidInputError, ReplicaError
 from model_release.fleet import Replica
@@ -88,7 +88,7 @@ def commit(
         GateMissingError: the gate did not pass this run for this release.
         GenerationConflictError: somebody else changed the desired state since.
         LatchedError, RunNotFoundError, InvalidInputError: see ``model_release.registry``.
-        IllegalMoveError: see ``model_release.phases``.
+        IllegalMoveError: see ``model_release.phases``; or a rollback that was carried out and superseded since.
     """
     entries = ledger.read()
     check_move(entries, move.release_id, Event.COMMITTED)
@@ -98,6 +98,8 @@ def commit(
     def transition(registry: Registry) -> Registry:
         if _is_desired(registry, move):
             return registry
+        if cause == "rollback":
+            check_not_superseded(registry, entries, release_id=move.release_id)
         transitions.expect(registry, expected_generation)
         return _apply(registry, move, at=at, cause=cause)
 
@@ -128,9 +130,16 @@ def switch(replicas: Sequence[Replica], registry: Registry, move: Move | None = 
 
 
 def conclude(
-    ledger: Ledger, move: Move, registry: Registry, *, by: str, at: dt.datetime, cause: Cause = "release"
+    ledger: Ledger,
+    move: Move,
+    registry: Registry,
+    *,
+    by: str,
+    at: dt.datetime,
+    cause: Cause = "release",
+    reason: str = "",
 ) -> bool:
-    """Write to the ledger that step 4 was reached; return whether that was news."""
+    """Write to the ledger that step 4 was reached, with ``reason`` for a rollback; return whether that was news."""
     if move.mode != "primary":
         event = Event.TRIAL_STARTED
     else:
@@ -147,6 +156,7 @@ def conclude(
         generation=registry.generation,
         mode=move.mode,
         rollout=move.rollout,
+        reason=reason if event is Event.ROLLED_BACK else "",
     )
     return record(ledger, entry)
 

@@ -14,6 +14,7 @@ from pydantic import Field, PrivateAttr, ValidationError, field_validator, model
 from model_release.artifact import Frozen
 from model_release.documents import read_yaml
 from model_release.errors import ConfigurationError
+from model_release.explain import explain
 
 CONFIG_VARIABLE = "PIPELINE_CONFIG"
 CONFIG_FILE = "config/pipeline.yaml"
@@ -202,7 +203,7 @@ def load_config(path: Path | None = None) -> PipelineConfig:
     try:
         config = PipelineConfig.model_validate(content)
     except ValidationError as error:
-        raise ConfigurationError(f"{file}: {_explain(error)}") from error
+        raise ConfigurationError(f"{file}: {explain(error, PipelineConfig)}") from error
     config._folder = file.resolve().parent
     return config
 
@@ -211,13 +212,3 @@ def default_config_path() -> Path:
     """Return ``$PIPELINE_CONFIG``, else the file that comes with the project."""
     named = os.environ.get(CONFIG_VARIABLE)
     return Path(named) if named else Path(__file__).resolve().parent.parent / CONFIG_FILE
-
-
-def _explain(error: ValidationError) -> str:
-    problems = error.errors(include_url=False, include_context=False)
-    lines = [
-        f"{'.'.join(str(part) for part in problem['loc']) or 'document'}: {problem['msg']}"
-        + (f" (found {problem['input']!r})" if not isinstance(problem["input"], dict) else "")
-        for problem in problems
-    ]
-    return "; ".join(lines)

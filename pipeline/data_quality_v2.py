@@ -3,12 +3,12 @@
 Writes ``data/evaluation/data_quality_report.json`` for people and ``data_quality_metrics.prom`` for Prometheus and the
 gate.  What is good enough is the release policy's to say: the highest ``minimum_score`` of its data-quality checks.
 
-Exit status: 0 good enough, 3 a table's score is below the policy's minimum, 1 could not measure, 2 wrong usage.
+Exit status: 0 good enough, 3 a table's score is below the policy's minimum, 1 could not measure, 2 wrong usage
+(configuration and policy too).
 """
 
 from __future__ import annotations
 
-import argparse
 import datetime as dt
 import sys
 from collections.abc import Sequence
@@ -17,19 +17,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_release.adapters.files import write_atomic
+from model_release.command import DONE, attempt, parser_of, usage
 from model_release.contract import utc_now
-from model_release.errors import InvalidInputError, ModelReleaseError
+from model_release.errors import InvalidInputError
 from model_release.paths import ReleasePaths
-from model_release.policy import default_policy_path, load_policy
+from model_release.policy import Policy, default_policy_path, load_policy
 from pipeline.config import PipelineConfig, load_config
 from pipeline.progress import log_to_terminal, step
-from pipeline.window import parse_as_of
+from pipeline.window import minute, parse_as_of
 
 if TYPE_CHECKING:
     from pipeline.data_quality.report import QualityReport, TableQuality
 
 INTERACTIONS, ITEMS = "interactions", "items"
-_GOOD, _UNMEASURED, _BELOW = 0, 1, 3
+_BELOW = 3
 
 
 def check_data(config: PipelineConfig, paths: ReleasePaths, as_of: dt.datetime | None = None) -> QualityReport:
@@ -56,7 +57,7 @@ def check_data(config: PipelineConfig, paths: ReleasePaths, as_of: dt.datetime |
         source=config.source.name,
         measured_at=measured_at,
         now=clock.now,
-        visible_until=clock.until,
+        visible_until=clock.until.astimezone(config.source.zone),
         tables=_tables(config, missing, clock),
     )
     write_atomic(paths.data_quality_report, report.model_dump_json(indent=2) + "\n")
@@ -125,7 +126,7 @@ def _names(path: str, config: PipelineConfig) -> list[str]:
 
 def describe(report: QualityReport) -> str:
     """Return the report in a few lines for a terminal or a log."""
-    lines = [f"{report.source}, rows before {report.visible_until:%Y-%m-%d %H:%M %Z}"]
+    lines = [f"{report.source}, rows before {minute(report.visible_until)}"]
     for name, table in sorted(report.tables.items()):
         age = "" if table.age_seconds is None else f", newest row {table.age_seconds / 3600:.1f} h old"
         lines.append(f"  {name:<14} score {table.score:>6.2f}  {table.rows:>10,} rows{age}")
@@ -135,32 +136,43 @@ def describe(report: QualityReport) -> str:
     return "\n".join(lines)
 
 
+def too_bad(report: QualityReport, policy: Policy) -> list[str]:
+    """Return a line for each table whose score is below what ``policy`` demands: why, and what could be changed."""
+    from pipeline.data_quality.advice import pulled_down
+
+    demanded = policy.strictest_data_quality
+    if demanded is None:
+        return []
+    return [
+        f"{name}: score {table.score:.2f} is below {demanded.minimum_score:g}, minimum_score of the release policy's "
+        f"check {demanded.name!r}; {pulled_down(name, table)}"
+        for name, table in report.tables.items()
+        if table.score < demanded.minimum_score
+    ]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m pipeline.data_quality_v2", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = parser_of("pipeline.data_quality_v2", __doc__)
     parser.add_argument("--as-of", metavar="DATE", help="training cutoff of the planned run; default: the newest")
     parser.add_argument("--report-only", action="store_true", help="exit 0 whatever the scores are")
     parser.add_argument("--config", type=Path, help="default: $PIPELINE_CONFIG, else config/pipeline.yaml")
     parser.add_argument("--policy", type=Path, help="default: $RELEASE_POLICY, else config/release_policy.yaml")
     options = parser.parse_args(arguments)
     log_to_terminal()
-    try:
+    with usage(parser):
         config = load_config(options.config)
-        minimum = load_policy(options.policy or default_policy_path()).minimum_data_quality_score
-        as_of = parse_as_of(options.as_of, config.source.zone) if options.as_of else None
-    except InvalidInputError as error:
-        parser.error(str(error))
-    try:
+        policy = load_policy(options.policy or default_policy_path())
+        as_of = parse_as_of(options.as_of, config.source.zone) if options.as_of is not None else None
+
+    def work() -> int:
         report = check_data(config, ReleasePaths.from_environment(), as_of)
-    except (ModelReleaseError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return _UNMEASURED
-    sys.stdout.write(describe(report) + "\n")
-    below = {} if minimum is None else {name: score for name, score in report.scores.items() if score < minimum}
-    for name, score in below.items():
-        sys.stdout.write(f"{name}: score {score:.2f} is below {minimum:g}, the release policy's minimum\n")
-    return _BELOW if below and not options.report_only else _GOOD
+        sys.stdout.write(describe(report) + "\n")
+        below = too_bad(report, policy)
+        sys.stdout.writelines(f"{line}\n" for line in below)
+        return _BELOW if below and not options.report_only else DONE
+
+    return attempt(work)
 
 
 if __name__ == "__main__":

@@ -4,12 +4,11 @@ What is measured are the lists that would be served, read from the published run
 compared with answer the same users about the same days.  Writes ``data/evaluation/<run_id>/``: ``summary.json``,
 ``per_user.parquet`` (for paired statistics) and ``comparison.svg``.
 
-Exit status: 0 measured, 1 could not measure, 2 wrong usage.
+Exit status: 0 measured, 1 could not measure, 2 wrong usage (the configuration too).
 """
 
 from __future__ import annotations
 
-import argparse
 import datetime as dt
 import io
 import sys
@@ -24,11 +23,13 @@ from model_release.adapters.files import write_atomic
 from model_release.adapters.run_store import RunStore
 from model_release.adapters.serving_formats import open_model
 from model_release.artifact import Manifest, ServedModel
-from model_release.errors import InvalidInputError, ModelReleaseError, RunNotFoundError
+from model_release.command import DONE, attempt, checked, parser_of, usage
+from model_release.errors import RunNotFoundError
+from model_release.identifiers import check_run_id
 from model_release.paths import ReleasePaths
 from pipeline.config import PipelineConfig, load_config
 from pipeline.progress import log_to_terminal, step
-from pipeline.window import Window
+from pipeline.window import Window, minute
 
 if TYPE_CHECKING:
     import polars as pl
@@ -95,7 +96,7 @@ def evaluate(
 
     store = RunStore(paths)
     candidate = _candidate(store, run_id)
-    window = Window(candidate.as_of, config.horizon_days)
+    window = Window(candidate.as_of.astimezone(config.source.zone), config.horizon_days)
     other, reason = _other(paths, store, against, window)
     truth = Truth.of(config, window)
     with step(f"judge {candidate.run_id}") as doing:
@@ -112,9 +113,9 @@ def evaluate(
         against=other.run_id if other else None,
         against_reason=reason,
         comparable=other is not None,
-        as_of=candidate.as_of,
-        window_start=window.start,
-        window_end=window.end,
+        as_of=window.as_of,
+        window_start=window.local(window.start),
+        window_end=window.local(window.end),
         evaluated_at=dt.datetime.now(dt.UTC),
         algorithm=candidate.algorithm.name,
         k=dict(truth.cutoffs),
@@ -152,8 +153,8 @@ def _other(paths: ReleasePaths, store: RunStore, against: str | None, window: Wi
     other = store.manifest(against)
     if other.trained_inside(window.start):
         return None, (
-            f"run {other.run_id} was trained on data inside the test window: up to {other.as_of:%Y-%m-%d %H:%M}, the "
-            f"window begins {window.start:%Y-%m-%d %H:%M}; it would be judged on what it has seen"
+            f"run {other.run_id} was trained on data inside the test window: up to {minute(window.local(other.as_of))}, "
+            f"the window begins {minute(window.as_of)}; it would be judged on what it has seen"
         )
     return other, ""
 
@@ -197,25 +198,33 @@ def _rows(candidate: Mapping[str, float], current: Mapping[str, float] | None) -
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m pipeline.evaluate", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--run", metavar="RUN_ID", help="the run to judge; default: the one that was trained last")
-    parser.add_argument("--against", default=CURRENT, help="current, a run id, or none; default: current")
+    parser = parser_of("pipeline.evaluate", __doc__)
+    parser.add_argument(
+        "--run",
+        metavar="RUN_ID",
+        type=checked(check_run_id),
+        help="the run to judge; default: the one that was trained last",
+    )
+    parser.add_argument(
+        "--against",
+        metavar="RUN_ID",
+        type=checked(check_run_id),
+        default=CURRENT,
+        help="current, a run id, or none; default: current",
+    )
     parser.add_argument("--config", type=Path, help="default: $PIPELINE_CONFIG, else config/pipeline.yaml")
     options = parser.parse_args(arguments)
     log_to_terminal()
-    try:
+    with usage(parser):
         config = load_config(options.config)
-    except InvalidInputError as error:
-        parser.error(str(error))
-    against = None if options.against == "none" else options.against
-    try:
+
+    def work() -> int:
+        against = None if options.against == "none" else options.against
         summary = evaluate(config, ReleasePaths.from_environment(), options.run, against)
-    except (ModelReleaseError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    sys.stdout.write(describe(summary) + "\n")
-    return 0
+        sys.stdout.write(describe(summary) + "\n")
+        return DONE
+
+    return attempt(work)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from model_release.errors import ConfigurationError, InvalidInputError
 from pipeline import timestamps
 from pipeline.config import Interactions, Items, PipelineConfig
 from pipeline.progress import step
-from pipeline.window import Window, resolve_as_of
+from pipeline.window import Window, minute, resolve_as_of
 
 CLOCK_SKEW = dt.timedelta(minutes=5)  # between the machine that wrote the log and this one
 PACKAGE_SCHEME = "package://"
@@ -149,8 +149,9 @@ def load_interactions(
         doing.rows = rows.height
     if rows.is_empty():
         raise InvalidInputError(
-            f"no usable interaction in {config.source.interactions.path} from {since or 'the beginning'} "
-            f"to {before or 'the end'}"
+            f"no usable interaction in {config.source.interactions.path} from "
+            f"{minute(since, config.source.zone) if since else 'the beginning'} to "
+            f"{minute(before, config.source.zone) if before else 'the end'}{_why_unusable(config)}"
         )
     return rows
 
@@ -210,8 +211,27 @@ def log_span(config: PipelineConfig) -> tuple[dt.datetime, dt.datetime]:
     )
     first, last = collect(span, config.source.interactions.path).row(0)
     if first is None:
-        raise InvalidInputError(f"{config.source.interactions.path} has no usable interaction")
+        raise InvalidInputError(f"{config.source.interactions.path} has no usable interaction{_why_unusable(config)}")
     return first, last
+
+
+def _why_unusable(config: PipelineConfig) -> str:
+    """Name the column without a single usable value, with one of its values; empty if that is not the reason."""
+    source = config.source.interactions
+    raw, rows = scan(source.path, config.folder), scan_interactions(config)
+    for meaning in ("timestamp", "user_id", "item_id"):
+        name = getattr(source.columns, meaning)
+        good = pl.col(meaning).is_not_null()
+        if meaning != "timestamp":
+            good &= pl.col(meaning).str.len_bytes() > 0
+        if collect(rows.select(good.any()), source.path).item():
+            continue
+        given = collect(raw.select(pl.col(name).drop_nulls().first()), source.path).to_series().to_list()
+        what = (
+            "no value" if given in ([], [None]) else f"no value that can be read; the first is {str(given[0])[:80]!r}"
+        )
+        return f": column {name!r} (source.interactions.columns.{meaning}) has {what}"
+    return ""
 
 
 def resolve_window(

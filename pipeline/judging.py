@@ -60,7 +60,7 @@ class Truth:
             doing.rows = pairs.height
         if pairs.is_empty():
             raise InvalidInputError(
-                f"nothing to judge on from {window.start:%Y-%m-%d} to {window.end:%Y-%m-%d}: no user took "
+                f"nothing to judge on from {window.as_of:%Y-%m-%d} to {window.local(window.end):%Y-%m-%d}: no user took "
                 f"{'an item' if config.repeat_purchases else 'an item that was new to them'}"
             )
         users = before["user_id"].n_unique()

@@ -3,12 +3,11 @@
 Learns from what lies before ``as_of`` and publishes ``models/<run_id>/``.  The same data, parameters, seed and code
 give the same run id: a retried job finds the run that it has published already.
 
-Exit status: 0 published (or there already), 1 failed, 2 wrong usage.
+Exit status: 0 published (or there already), 1 failed, 2 wrong usage (the configuration too).
 """
 
 from __future__ import annotations
 
-import argparse
 import datetime as dt
 import hashlib
 import json
@@ -34,10 +33,12 @@ from model_release.artifact import (
     Manifest,
     ServingFormat,
 )
-from model_release.errors import InvalidInputError, ModelReleaseError, RunExistsError
+from model_release.command import DONE, attempt, checked, parser_of, usage
+from model_release.errors import RunExistsError
 from model_release.identifiers import new_run_id
 from model_release.paths import ReleasePaths
-from pipeline.config import ALGORITHMS, PipelineConfig, check_servable, load_config
+from pipeline.config import PipelineConfig, check_servable, load_config
+from pipeline.options import check_algorithm
 from pipeline.progress import log_to_terminal, step
 from pipeline.window import Window, parse_as_of
 
@@ -60,7 +61,7 @@ class TrainedRun:
     Attributes:
         run_id: the run, in ``models/``.
         algorithm: its algorithm; with ``auto`` the one that was chosen.
-        as_of: training cutoff, ISO 8601.
+        as_of: training cutoff, ISO 8601 in the zone of the data.
         rows: interactions it learned from.
         users: users it has lists for.
         items: size of its catalogue.
@@ -264,7 +265,7 @@ def _content(
 ) -> str:
     """Return everything that determines a run, as text."""
     parts = {
-        "as_of": window.as_of.isoformat(),
+        "as_of": window.start.isoformat(),
         "algorithm": algorithm.model_dump(mode="json"),
         "data": data.content_sha256,
         "names": hashlib.sha256(items.select("item_id", "name").write_csv().encode()).hexdigest(),
@@ -288,25 +289,22 @@ def _git_commit() -> str | None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m pipeline.train_models", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = parser_of("pipeline.train_models", __doc__)
     parser.add_argument("--as-of", metavar="DATE", help="train on what is before; default: the last whole horizon")
-    parser.add_argument("--algorithm", choices=[*ALGORITHMS, "auto"], help="default: as configured")
+    parser.add_argument("--algorithm", metavar="NAME", type=checked(check_algorithm), help="default: as configured")
     parser.add_argument("--config", type=Path, help="default: $PIPELINE_CONFIG, else config/pipeline.yaml")
     options = parser.parse_args(arguments)
     log_to_terminal()
-    try:
+    with usage(parser):
         config = load_config(options.config)
-        as_of = parse_as_of(options.as_of, config.source.zone) if options.as_of else None
-    except InvalidInputError as error:
-        parser.error(str(error))
-    try:
+        as_of = parse_as_of(options.as_of, config.source.zone) if options.as_of is not None else None
+
+    def work() -> int:
         run = train(config, ReleasePaths.from_environment(), as_of, options.algorithm)
-    except (ModelReleaseError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    sys.stdout.write(json.dumps(asdict(run), indent=2) + "\n")
-    return 0
+        sys.stdout.write(json.dumps(asdict(run), indent=2) + "\n")
+        return DONE
+
+    return attempt(work)
 
 
 if __name__ == "__main__":

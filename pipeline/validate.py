@@ -1,14 +1,14 @@
-"""Would the stages run?  ``python -m pipeline.validate [--as-of DATE]`` finds out without making anything.
+"""Would the stages run?  ``python -m pipeline.validate`` finds out without making anything.
 
 Looks at the imports, the configuration with the parameters of every algorithm it names, the release policy, the
-sources with their columns and times, the registry, and whether results can be written.  All problems are named.
+sources with their columns and times, the registry, and whether results can be written; at ``--as-of``, ``--algorithm``
+and ``--run``, the latter with every byte of its files.  All problems are named.
 
-Exit status: 0 no problem, 1 problems, 2 wrong usage.
+Exit status: 0 no problem, 1 problems, 2 wrong usage: an option says what can't be meant.
 """
 
 from __future__ import annotations
 
-import argparse
 import datetime as dt
 import importlib
 import sys
@@ -20,11 +20,14 @@ from pathlib import Path
 
 from model_release.adapters.file_ledger import FileLedger
 from model_release.adapters.file_registry import FileRegistry
+from model_release.adapters.run_store import RunStore
+from model_release.command import DONE, FAILED, USAGE, parser_of
 from model_release.errors import ConfigurationError, ModelReleaseError
 from model_release.paths import ReleasePaths
 from model_release.policy import default_policy_path, load_policy
 from pipeline.config import PipelineConfig, default_config_path, load_config
-from pipeline.window import parse_as_of
+from pipeline.options import NO_OPTIONS, Options
+from pipeline.window import minute, parse_as_of
 
 _NEEDED = (
     "pipeline.data_quality_v2",
@@ -40,15 +43,20 @@ _NEEDED = (
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found; ``problem`` is None if all is well."""
+    """What one check found; ``problem`` is None if all is well, ``usage`` whether an option can't be meant."""
 
     what: str
     detail: str
     problem: str | None = None
+    usage: bool = False
 
 
 def validate(
-    paths: ReleasePaths, *, config_path: Path | None = None, policy_path: Path | None = None, as_of: str | None = None
+    paths: ReleasePaths,
+    *,
+    config_path: Path | None = None,
+    policy_path: Path | None = None,
+    options: Options = NO_OPTIONS,
 ) -> list[Finding]:
     """Make every check that can be made; one that fails does not stop the others.
 
@@ -56,9 +64,12 @@ def validate(
         paths: where results would go.
         config_path: None: as ``load_config`` finds it.
         policy_path: None: as the gate finds it.
-        as_of: training cutoff as given on the command line.
+        options: what the stages would be told.
     """
-    findings = [_try("imports", _imports)]
+    wrong = options.problems()
+    options = options.without(wrong)
+    findings = [Finding(name, "", problem, usage=True) for name, problem in wrong.items()]
+    findings.append(_try("imports", _imports))
     try:
         config: PipelineConfig | None = load_config(config_path)
         findings.append(Finding("configuration", str(config_path or default_config_path())))
@@ -67,24 +78,25 @@ def validate(
         findings.append(Finding("configuration", "", str(error)))
     findings.append(_try("release policy", lambda: _policy(policy_path or default_policy_path())))
     if config is not None:
-        findings.extend(_of_config(config, as_of))
+        findings.extend(_of_config(config, options))
     findings.append(_try("registry", lambda: _registry(paths)))
+    if options.run is not None:
+        findings.append(_try("run", partial(_run, paths, options.run)))
     findings.extend(_try("output", partial(_writable, folder)) for folder in (paths.models, paths.evaluation))
     return findings
 
 
-def _of_config(config: PipelineConfig, as_of: str | None) -> Iterator[Finding]:
+def _of_config(config: PipelineConfig, options: Options) -> Iterator[Finding]:
     training = config.training
-    named = training.auto if training.algorithm == "auto" else (training.algorithm,)
+    chosen = options.algorithm or training.algorithm
+    named: tuple[str, ...] = training.auto if chosen == "auto" else (chosen,)
     for name in sorted({*named, *training.algorithms}):
         yield _try("algorithm", partial(_algorithm, config, name))
     tables = ["interactions"] if config.source.items is None else ["interactions", "items"]
     sources = [_try(f"source {table}", partial(_source, config, table)) for table in tables]
     yield from sources
     if sources[0].problem is None:
-        yield _try("window", lambda: _window(config, as_of))
-    elif as_of:
-        yield _try("as_of", lambda: f"{parse_as_of(as_of, config.source.zone)}")
+        yield _try("window", lambda: _window(config, options.as_of))
 
 
 def _try(what: str, check: Callable[[], str]) -> Finding:
@@ -112,6 +124,14 @@ def _algorithm(config: PipelineConfig, name: str) -> str:
     return f"{name}: {parameters}"
 
 
+def _run(paths: ReleasePaths, run_id: str) -> str:
+    """Read every byte of the run, as the stages do, and compare it with what was registered."""
+    registered = FileRegistry(paths).read().registered(run_id)
+    pinned = None if registered is None else registered.manifest_sha256
+    manifest = RunStore(paths).verify(run_id, manifest_sha256=pinned)
+    return f"{run_id}: {len(manifest.files)} files are what its manifest says"
+
+
 def _source(config: PipelineConfig, table: str) -> str:
     from pipeline import ingest
 
@@ -130,7 +150,7 @@ def _window(config: PipelineConfig, as_of: str | None) -> str:
 
     cutoff: dt.datetime | None = parse_as_of(as_of, config.source.zone) if as_of else None
     window = ingest.resolve_window(config, cutoff)
-    return f"train before {window.start:%Y-%m-%d %H:%M %Z}, judge on the {window.horizon_days} days after"
+    return f"train before {minute(window.as_of)}, judge on the {window.horizon_days} days after"
 
 
 def _registry(paths: ReleasePaths) -> str:
@@ -152,19 +172,27 @@ def _writable(folder: Path) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m pipeline.validate", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = parser_of("pipeline.validate", __doc__)
     parser.add_argument("--as-of", metavar="DATE", help="training cutoff; default: the last whole horizon")
+    parser.add_argument("--algorithm", metavar="NAME", help="for training; default: as configured")
+    parser.add_argument(
+        "--run", metavar="RUN_ID", help="the run to evaluate or judge; default: the one that is trained"
+    )
     parser.add_argument("--config", type=Path, help="default: $PIPELINE_CONFIG, else config/pipeline.yaml")
     parser.add_argument("--policy", type=Path, help="default: $RELEASE_POLICY, else config/release_policy.yaml")
-    options = parser.parse_args(arguments)
+    given = parser.parse_args(arguments)
     findings = validate(
-        ReleasePaths.from_environment(), config_path=options.config, policy_path=options.policy, as_of=options.as_of
+        ReleasePaths.from_environment(),
+        config_path=given.config,
+        policy_path=given.policy,
+        options=Options(as_of=given.as_of, algorithm=given.algorithm, run=given.run),
     )
     for finding in findings:
         sign, said = ("ok    ", finding.detail) if finding.problem is None else ("FAILED", finding.problem)
         sys.stdout.write(f"{sign}  {finding.what:<20} {said}\n")
-    return 1 if any(finding.problem is not None for finding in findings) else 0
+    if any(finding.usage for finding in findings):
+        return USAGE
+    return FAILED if any(finding.problem is not None for finding in findings) else DONE
 
 
 if __name__ == "__main__":

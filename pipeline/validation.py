@@ -38,7 +38,7 @@ def choose(config: PipelineConfig, rows: pl.DataFrame, window: Window) -> tuple[
     if not all(found.values()):
         raise InvalidInputError(
             f"nothing to validate on in the {training.validation_windows * config.horizon_days} days before "
-            f"{window.start:%Y-%m-%d}: name an algorithm instead of auto, or take a later --as-of"
+            f"{window.as_of:%Y-%m-%d}: name an algorithm instead of auto, or take a later --as-of"
         )
     means = {name: float(np.mean(values)) for name, values in found.items()}
     # a tie goes to the one that is named first
@@ -57,7 +57,7 @@ def _measure(config: PipelineConfig, rows: pl.DataFrame, window: Window) -> dict
     users, items = truth
     means: dict[str, float] = {}
     for name in config.training.auto:
-        with step(f"validate {name} on {window.start:%Y-%m-%d}") as doing:
+        with step(f"validate {name} on {window.as_of:%Y-%m-%d}") as doing:
             algorithm = make(name, config.training.algorithms.get(name, {}))
             fitted = algorithm.fit(data, seed=config.training.seed)
             lists = rank_users(fitted, data, depth=_DEPTH, repeat_purchases=config.repeat_purchases)

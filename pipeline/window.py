@@ -10,7 +10,10 @@ from model_release.errors import InvalidInputError
 
 @dataclass(frozen=True)
 class Window:
-    """Train on t < ``as_of``; test on ``as_of`` <= t < ``as_of`` + ``horizon_days``."""
+    """Train on t < ``as_of``; test on ``as_of`` <= t < ``as_of`` + ``horizon_days`` of 24 hours.
+
+    ``as_of`` is in the zone of the data, in which its days are named; ``start`` and ``end`` are the instants, in UTC.
+    """
 
     as_of: dt.datetime
     horizon_days: int
@@ -27,16 +30,21 @@ class Window:
     @property
     def start(self) -> dt.datetime:
         """Beginning of the test window, inclusive."""
-        return self.as_of
+        return self.as_of.astimezone(dt.UTC)
 
     @property
     def end(self) -> dt.datetime:
         """End of the test window, exclusive."""
-        return self.as_of + dt.timedelta(days=self.horizon_days)
+        return self.start + dt.timedelta(days=self.horizon_days)
+
+    def local(self, moment: dt.datetime) -> dt.datetime:
+        """Return ``moment`` in the zone of the data: for people, and for files that they read."""
+        return moment.astimezone(self.as_of.tzinfo)
 
     def earlier(self, windows: int = 1) -> Window:
         """Return the window that ends ``windows - 1`` horizons before this one starts: for validation."""
-        return Window(self.as_of - dt.timedelta(days=self.horizon_days * windows), self.horizon_days)
+        start = self.start - dt.timedelta(days=self.horizon_days * windows)
+        return Window(self.local(start), self.horizon_days)
 
 
 def parse_as_of(text: str, zone: dt.tzinfo) -> dt.datetime:
@@ -64,7 +72,7 @@ def resolve_as_of(
         first: time of the first row of the log.
         last: time of its last row.
         horizon_days: length of the test window.
-        zone: where a day begins.
+        zone: where a day begins, and in which the window's days are named.
 
     Raises:
         InvalidInputError: nothing to train on before ``as_of``, or nothing to judge on after it.
@@ -72,13 +80,19 @@ def resolve_as_of(
     if as_of is None:
         newest = (last - dt.timedelta(days=horizon_days)).astimezone(zone)
         as_of = newest.replace(hour=0, minute=0, second=0, microsecond=0)
-    window = Window(as_of.astimezone(dt.UTC), horizon_days)
+    window = Window(as_of.astimezone(zone), horizon_days)
     if window.start <= first:
         raise InvalidInputError(
-            f"as_of {as_of:%Y-%m-%d} leaves nothing to train on: the log begins {first:%Y-%m-%d %H:%M}"
+            f"as_of {window.as_of:%Y-%m-%d} leaves nothing to train on: the log begins {minute(first, zone)}"
         )
     if window.start > last:
         raise InvalidInputError(
-            f"as_of {as_of:%Y-%m-%d} leaves nothing to judge on: the log ends {last:%Y-%m-%d %H:%M}"
+            f"as_of {window.as_of:%Y-%m-%d} leaves nothing to judge on: the log ends {minute(last, zone)}"
         )
     return window
+
+
+def minute(moment: dt.datetime, zone: dt.tzinfo | None = None) -> str:
+    """Return ``moment`` for people, to the minute and with its offset; in ``zone``, if there is one."""
+    local = moment if zone is None else moment.astimezone(zone)
+    return local.isoformat(sep=" ", timespec="minutes")

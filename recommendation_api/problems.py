@@ -5,15 +5,17 @@ from __future__ import annotations
 import http
 import logging
 from collections.abc import Mapping
-from typing import Any
 
 import orjson
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from model_release import errors
+from model_release.contract import LEASE_PATH, RELOAD_PATH, LeaseRequest, ReloadRequest
+from model_release.explain import explain_all
 
 _log = logging.getLogger("recommendation_api")
 
@@ -49,9 +51,12 @@ STATUSES: tuple[tuple[type[errors.ModelReleaseError], int, str], ...] = (
     (WorkerLostError, 503, "worker lost"),
 )
 STORAGE_TITLE = "storage unusable"
+_SOURCES = {"body", "query", "path"}  # where in a request a value stood; its name says enough
+_BODIES: Mapping[str, type[BaseModel]] = {RELOAD_PATH: ReloadRequest, LEASE_PATH: LeaseRequest}
 _TITLES = {413: "body too large"}  # whose phrase differs between versions of Python
 _RETRY_AFTER_SECONDS = "1"
 _UNAVAILABLE = 503
+_LONGEST_PATH = 200  # of an address, in a message
 
 
 def problem(status: int, title: str, detail: str = "", headers: Mapping[str, str] | None = None) -> Response:
@@ -92,13 +97,22 @@ async def _storage_error(request: Request, error: Exception) -> Response:
     )
 
 
-async def _invalid_body(_: Request, error: Exception) -> Response:
+async def _invalid_body(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101  (what it is registered for)
-    return problem(422, "invalid request", "; ".join(_reason(item) for item in error.errors()))
+    problems = [{**item, "loc": tuple(part for part in item["loc"] if part not in _SOURCES)} for item in error.errors()]
+    return problem(422, "invalid request", explain_all(problems, _BODIES.get(request.url.path)))
 
 
-async def _http_error(_: Request, error: Exception) -> Response:
+async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101  (what it is registered for)
+    if error.detail == http.HTTPStatus(error.status_code).phrase:  # the framework's own, which says nothing more
+        path = request.url.path[:_LONGEST_PATH]
+        match error.status_code:
+            case 404:
+                error.detail = f"there is no route {path!r}; GET /docs lists all there are"
+            case 405:
+                allowed = (error.headers or {}).get("Allow", "another method")
+                error.detail = f"{request.method} is not possible at {path!r}, only {allowed}"
     return http_problem(error)
 
 
@@ -113,9 +127,3 @@ def http_problem(error: HTTPException) -> Response:
 async def _unexpected(request: Request, error: Exception) -> Response:
     _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     return problem(500, "internal error", "this replica could not answer; its log says why")
-
-
-def _reason(item: Mapping[str, Any]) -> str:
-    where = ".".join(str(part) for part in item["loc"] if part != "body")
-    message = str(item["msg"]).removeprefix("Value error, ")
-    return f"{where}: {message}" if where else message

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from model_release.errors import ConfigurationError
+from model_release.explain import explain
 from model_release.paths import ReleasePaths
 
 PREFIX = "RECOMMENDATION_API_"
@@ -87,14 +88,16 @@ class Settings(BaseModel):
                 {**values, "paths": ReleasePaths.from_environment(env), "reload_token": _token(env)}
             )
         except ValidationError as error:
-            problem = error.errors(include_url=False)[0]
-            name = "_".join(str(part) for part in problem["loc"]).upper()
-            raise ConfigurationError(f"{PREFIX}{name}={problem['input']!r}: {problem['msg']}") from None
+            raise ConfigurationError(explain(error, place=_variable)) from None
         if settings.default_k > settings.maximum_k:
             raise ConfigurationError(
                 f"{PREFIX}DEFAULT_K={settings.default_k} is above {PREFIX}MAXIMUM_K={settings.maximum_k}"
             )
         return settings
+
+
+def _variable(location: Sequence[int | str]) -> str:
+    return PREFIX + "_".join(map(str, location)).upper()
 
 
 def _token(env: Mapping[str, str]) -> str | None:

@@ -1,6 +1,6 @@
 """Do all DAG files parse?  ``python -m scripts.check_dags``: no database, no running Airflow.
 
-Exit status: 0 all parse, 1 one does not, or there is none.
+Exit status: 0 all parse, 1 one does not, or there is none, 2 wrong usage.
 """
 
 from __future__ import annotations
@@ -8,8 +8,10 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from model_release.command import parser_of
 from scripts.services import PROJECT
 
 if TYPE_CHECKING:
@@ -26,8 +28,9 @@ def read_dags() -> DagBag:
     return bag
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Parse ``dags/`` in a throw-away Airflow home; return the exit status."""
+    parser_of("scripts.check_dags", __doc__).parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="airflow-") as home:
         os.environ |= {
             "AIRFLOW_HOME": home,

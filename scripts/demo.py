@@ -34,6 +34,7 @@ from model_release.identifiers import release_id_for
 from model_release.ledger import of_release
 from model_release.paths import ReleasePaths
 from model_release.report import table
+from pipeline.config import ALGORITHMS
 from scripts.local_stack import LocalStack
 from scripts.services import PROJECT, StackError
 
@@ -111,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         finally:
             with console.status("stopping"):
                 stack.stop()
-            console.print("Stopped.  State is kept in", Text(str(options.home)), "; delete it to start over.")
+            console.print(Text(f"Stopped.  State is kept in {options.home}; delete it to start over."))
     except KeyboardInterrupt:
         console.print("Interrupted.")
         return 128 + signal.SIGINT if options.once else 0
@@ -236,9 +237,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--once", action="store_true", help="exit with the result instead of staying up")
     parser.add_argument("--home", type=Path, default=PROJECT / ".demo", help="folder for all state (default: .demo)")
     parser.add_argument("--as-of", type=_date, help="training cutoff (default: a week after the newest run's)")
-    parser.add_argument("--algorithm", help="instead of the configured one, e.g. popular, to see a rejection")
+    parser.add_argument(
+        "--algorithm",
+        choices=[*ALGORITHMS, "auto"],
+        help="instead of the configured one, e.g. popular, to see a rejection",
+    )
     parser.add_argument("--mode", choices=("primary", "shadow", "canary"), help="try the run beside the current one")
-    parser.add_argument("--rollout", type=float, help="share of requests for shadow and canary, 0 to 1")
+    parser.add_argument("--rollout", type=float, help="share of requests (shadow) or users (canary), 0 to 1")
     return parser
 
 

@@ -27,6 +27,11 @@ from scripts.services import PROJECT, Service, StackError, free_port
 USERNAME = "admin"
 _AIRFLOW = str(Path(sys.executable).parent / "airflow")
 START_SECONDS = 180.0
+# What Airflow itself does, and prints before every answer of its command; nobody here can act on it.
+_WARNINGS = (
+    "ignore:Could not import graphviz:UserWarning",  # only `dags show` draws with it
+    "ignore:GitWildMatchPattern:DeprecationWarning",  # its reader of .airflowignore, with a newer pathspec
+)
 
 
 @dataclass
@@ -101,6 +106,7 @@ class LocalStack:
             "MODEL_RELOAD_TOKEN": self.reload_token,
             "OPENBLAS_NUM_THREADS": "1",
             "OMP_NUM_THREADS": "2",
+            "PYTHONWARNINGS": ",".join(_WARNINGS),
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
             "NO_PROXY": "127.0.0.1,localhost",
         }
@@ -244,7 +250,7 @@ class LocalStack:
 
 
 def _is_ours(name: str) -> bool:
-    ours = ("AIRFLOW", "MODEL_RELEASE_HOME", "RECOMMENDATION_", "PIPELINE_CONFIG", "RELEASE_POLICY")
+    ours = ("AIRFLOW", "MODEL_RELEASE_HOME", "RECOMMENDATION_", "PIPELINE_CONFIG", "PYTHONWARNINGS", "RELEASE_POLICY")
     return name.startswith(ours) and not name.startswith("AIRFLOW_CONN_") and not name.endswith("SECRET")
 
 

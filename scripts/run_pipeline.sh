@@ -5,7 +5,7 @@
 #   scripts/run_pipeline.sh --as-of 2017-12-10   train on what is before that day
 #   scripts/run_pipeline.sh --from evaluate      from a stage on: data_quality, train, evaluate, gate
 #   scripts/run_pipeline.sh --from gate --run RUN_ID
-#   scripts/run_pipeline.sh --dry-run            would it run? Checks all but --algorithm and --run, makes nothing
+#   scripts/run_pipeline.sh --dry-run            would it run? Checks everything, the options too; makes nothing
 #
 # Other options: --algorithm NAME, for training.  Results go to models/ and data/evaluation/ below MODEL_RELEASE_HOME,
 # else below the current folder.
@@ -87,8 +87,9 @@ planned() { # STAGE: whether it comes at or after --from
 
 if [[ -n $dry_run ]]; then
     failed=0
-    "$python" -m pipeline.validate ${as_of:+--as-of "$as_of"} || failed=1
-    "$python" -m scripts.check_dags || failed=1
+    "$python" -m pipeline.validate ${as_of:+--as-of "$as_of"} ${algorithm:+--algorithm "$algorithm"} \
+        ${run_id:+--run "$run_id"} || failed=$?
+    "$python" -m scripts.check_dags || ((failed)) || failed=1
     for stage in "${STAGES[@]}"; do
         if planned "$stage"; then
             command_of "$stage"

@@ -32,6 +32,7 @@ from model_release.evidence import (
     RunFacts,
     Strings,
 )
+from model_release.explain import explain_all
 from model_release.identifiers import check_release_id, check_run_id
 from model_release.paths import ReleasePaths
 from model_release.policy import ALL, Policy
@@ -138,9 +139,8 @@ def _evaluation(data: bytes) -> Evaluation:
     try:
         return Evaluation.model_validate_json(data)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"])) or "document"
-        raise InvalidInputError(f"{error.error_count()} problems, first: {place}: {first['msg']}") from error
+        first = explain_all(error.errors(include_url=False)[:1], Evaluation)
+        raise InvalidInputError(f"{error.error_count()} problems, first: {first}") from error
 
 
 def _about(evaluation: Evaluation, run_id: str, run: RunFacts | Missing) -> Evaluation | Missing:

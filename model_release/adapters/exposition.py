@@ -12,6 +12,7 @@ from model_release.errors import InvalidInputError
 from model_release.evidence import DataQuality
 
 SCORE = "data_quality_score"
+CHECK = "data_quality_check_score"
 AGE = "data_quality_data_age_seconds"
 LAST_RUN = "data_quality_last_run_timestamp_seconds"
 TABLES = "data_quality_tables"
@@ -40,7 +41,20 @@ def parse_data_quality(text: str) -> DataQuality:
         raise InvalidInputError(f"{len(runs)} series of {LAST_RUN}, expected one without labels")
     if not math.isfinite(runs[0].value) or runs[0].value <= 0:
         raise InvalidInputError(f"{LAST_RUN} is {runs[0].value}, not a time")
-    return DataQuality(scores=scores, data_age_seconds=ages, measured_at=runs[0].value)
+    return DataQuality(
+        scores=scores, data_age_seconds=ages, measured_at=runs[0].value, worst_checks=_worst_checks(samples)
+    )
+
+
+def _worst_checks(samples: list[Sample]) -> dict[str, str]:
+    """Return the check with the lowest score per table: for the reason, never for the verdict."""
+    worst: dict[str, tuple[float, str]] = {}
+    for sample in samples:
+        table, check = sample.labels.get("table"), sample.labels.get("check")
+        if sample.name == CHECK and table and check and math.isfinite(sample.value):
+            found = (float(sample.value), check)
+            worst[table] = min(found, worst.get(table, found), key=lambda pair: pair[0])
+    return {table: check for table, (_, check) in worst.items()}
 
 
 def _tables(text: str) -> int:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from model_release import limits
 from model_release.adapters.files import write_atomic
 from model_release.errors import StateBusyError, StateCorruptError
+from model_release.explain import explain_all
 from model_release.paths import ReleasePaths
 from model_release.registry import Registry, Transition, expect
 
@@ -46,7 +47,8 @@ class FileRegistry:
         try:
             registry = Registry.model_validate_json(text, strict=True)
         except ValidationError as error:
-            raise self._corrupt(f"{error.error_count()} problems, first: {_first(error)}") from error
+            first = explain_all(error.errors(include_url=False)[:1], Registry)
+            raise self._corrupt(f"{error.error_count()} problems, first: {first}") from error
         lacking = sorted(_ALWAYS_WRITTEN - registry.model_fields_set)
         if lacking:
             raise self._corrupt(f"it lacks {', '.join(lacking)}")
@@ -91,8 +93,3 @@ class FileRegistry:
                 "or move the ledger away to start anew"
             )
         return Registry()
-
-
-def _first(error: ValidationError) -> str:
-    problem = error.errors(include_url=False, include_input=False)[0]
-    return f"{'.'.join(map(str, problem['loc'])) or 'document'}: {problem['msg']}"

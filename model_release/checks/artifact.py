@@ -20,13 +20,16 @@ def check(evidence: Evidence) -> CheckResult:
             f"its manifest is {run.manifest_sha256[:12]}, registered was {registered[:12]}: the run was changed",
         )
     evaluation = evidence.evaluation
+    # days are those of the data; the manifest of an older run may have its cutoff in UTC
+    zone = (run.as_of if isinstance(evaluation, Missing) else evaluation.window_start).tzinfo
     if not isinstance(evaluation, Missing) and run.as_of > evaluation.window_start:
         return _result(
             Verdict.FAIL,
-            f"trained on data up to {run.as_of:%Y-%m-%d %H:%M %Z}, judged on data from "
-            f"{evaluation.window_start:%Y-%m-%d %H:%M %Z}: it has seen the answers",
+            f"trained on data up to {run.as_of.astimezone(zone).isoformat(sep=' ', timespec='minutes')}, judged on data "
+            f"from {evaluation.window_start.isoformat(sep=' ', timespec='minutes')}: it has seen the answers",
         )
-    return _result(Verdict.PASS, f"manifest {run.manifest_sha256[:12]}, trained on data before {run.as_of:%Y-%m-%d}")
+    day = f"{run.as_of.astimezone(zone):%Y-%m-%d}"
+    return _result(Verdict.PASS, f"manifest {run.manifest_sha256[:12]}, trained on data before {day}")
 
 
 def _result(verdict: Verdict, reason: str, *, settled: bool = False) -> CheckResult:

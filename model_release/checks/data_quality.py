@@ -20,6 +20,13 @@ def check(policy: DataQualityPolicy, evidence: Evidence) -> tuple[CheckResult, .
     return tuple(_table(policy, quality, table) for table in sorted({*quality.scores, *policy.tables}))
 
 
+def _why(quality: DataQuality, table: str) -> str:
+    """Say what to look at: the check behind the score, and the key of the policy behind the limit."""
+    worst = quality.worst_checks.get(table)
+    pulled = f"; pulled down by {worst!r}, see data_quality_report.json" if worst else ""
+    return f" (minimum_score){pulled}"
+
+
 def _table(policy: DataQualityPolicy, quality: DataQuality, table: str) -> CheckResult:
     score = quality.scores.get(table)
     if score is None:
@@ -30,7 +37,7 @@ def _table(policy: DataQualityPolicy, quality: DataQuality, table: str) -> Check
     return result(
         policy,
         Verdict.PASS if good else Verdict.FAIL,
-        f"score {score:.1f}, at least {policy.minimum_score:g} is wanted",
+        f"score {score:.1f}, at least {policy.minimum_score:g} is wanted{'' if good else _why(quality, table)}",
         subject=table,
         value=score,
         limit=policy.minimum_score,

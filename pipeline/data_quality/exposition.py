@@ -15,6 +15,7 @@ def exposition(report: QualityReport) -> str:
     """
     registry = CollectorRegistry()
     score = _gauge(registry, "data_quality_score", "Quality of a table, 0 to 100: that of its worst check.", "table")
+    checks = _gauge(registry, "data_quality_check_score", "Score of one check of a table.", "table", "check")
     anomalies = _gauge(registry, "data_quality_anomalies", "Things that looked odd; reported, not scored.", "table")
     violations = _gauge(
         registry, "data_quality_schema_violations", "Columns or values missing, or of another type.", "table"
@@ -26,6 +27,9 @@ def exposition(report: QualityReport) -> str:
     tables = Gauge("data_quality_tables", "Number of tables; always the last line.", registry=registry)
     for name, table in report.tables.items():
         score.labels(name).set(table.score)
+        for measured in table.measurements:
+            if measured.score is not None:
+                checks.labels(name, measured.name).set(measured.score)
         anomalies.labels(name).set(len(table.anomalies))
         violations.labels(name).set(table.schema_violations)
         rows.labels(name).set(table.rows)

@@ -62,6 +62,12 @@ class TableQuality(Frozen):
     anomalies: tuple[str, ...] = ()
     drift: tuple[Drift, ...] = ()
 
+    @property
+    def worst(self) -> Measurement | None:
+        """The measurement that made the score, the first of equals; None if nothing was scored."""
+        scored = [measured for measured in self.measurements if measured.score is not None]
+        return min(scored, key=lambda measured: measured.score or 0.0, default=None)
+
 
 class QualityReport(Frozen):
     """``data_quality_report.json``; its keys are explained in docs/reference/data-quality.md."""
@@ -77,11 +83,6 @@ class QualityReport(Frozen):
     def scores(self) -> dict[str, float]:
         """Score by table."""
         return {name: table.score for name, table in self.tables.items()}
-
-    @property
-    def worst_score(self) -> float:
-        """The lowest score of any table."""
-        return min(self.scores.values())
 
 
 def share_score(bad: int, of: int) -> float:

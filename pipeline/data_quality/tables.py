@@ -14,6 +14,7 @@ from pipeline.config import PipelineConfig, Range
 from pipeline.data_quality import drift, volume
 from pipeline.data_quality.report import Measurement, TableQuality, share_score, table_quality
 from pipeline.timestamps import TIMESTAMP
+from pipeline.window import minute
 
 _EARLIEST = dt.datetime(1990, 1, 1, tzinfo=dt.UTC)  # before that it is a clock that was never set
 _REQUIRED = ("user_id", "item_id")
@@ -46,13 +47,21 @@ def interactions(
     # A row without a readable time can't be placed after the end, so it counts.
     seen = rows.filter(pl.col("timestamp").is_null() | (pl.col("timestamp") < until))
     if seen.is_empty():
-        empty = Measurement(name="rows", kind="rows", score=0.0, detail=f"no row before {until:%Y-%m-%d %H:%M}")
+        empty = Measurement(
+            name="rows", kind="rows", score=0.0, detail=f"no row before {minute(until, config.source.zone)}"
+        )
         return table_quality(0, (empty, future))
     settings = config.data_quality
-    amount = volume.measure(seen, until=until, history_weeks=settings.history_weeks, factor=settings.volume_factor)
+    amount = volume.measure(
+        seen,
+        until=until,
+        history_weeks=settings.history_weeks,
+        factor=settings.volume_factor,
+        zone=config.source.zone,
+    )
     moved = drift.measure(seen, until=until, recent_days=settings.drift_days, history_weeks=settings.history_weeks)
     shifted = [f"{part.what} shifted: PSI {part.psi:.2f}" for part in moved if part.psi >= drift.SHIFTED]
-    measurements = [*_unreadable(seen), *_rules(seen, config), _duplicates(seen), future, amount.measurement]
+    measurements = [*_unreadable(seen, config), *_rules(seen, config), _duplicates(seen), future, amount.measurement]
     if items is not None:
         measurements.append(_references(seen, items))
     newest = seen["timestamp"].max()
@@ -94,7 +103,7 @@ def _future(rows: pl.DataFrame) -> Measurement:
     return Measurement(name="future: timestamp", kind="future", score=score, bad=late, of=rows.height, detail=detail)
 
 
-def _unreadable(rows: pl.DataFrame) -> list[Measurement]:
+def _unreadable(rows: pl.DataFrame, config: PipelineConfig) -> list[Measurement]:
     """Count values that stand in the source and could not be read, and times that are not there at all."""
     found = []
     for meaning in ("timestamp", "quantity", "price"):
@@ -104,7 +113,13 @@ def _unreadable(rows: pl.DataFrame) -> list[Measurement]:
         bad, missing = rows.select(
             (pl.col(given) & pl.col(meaning).is_null()).sum().alias("bad"), (~pl.col(given)).sum().alias("missing")
         ).row(0)
-        found.append(_share(f"schema: {meaning}", "schema", bad, rows.height, scored=True))
+        unreadable = _share(f"schema: {meaning}", "schema", bad, rows.height, scored=True)
+        if bad:
+            column = getattr(config.source.interactions.columns, meaning)
+            unreadable = unreadable.model_copy(
+                update={"detail": f"{unreadable.detail} in column {column!r} can't be read"}
+            )
+        found.append(unreadable)
         # An amount may be unknown; a row without a time is useless.
         found.append(
             _share(f"nulls: {meaning}", "nulls" if meaning == "timestamp" else "rows", missing, rows.height,

@@ -22,7 +22,9 @@ class Volume:
     odd_days: tuple[str, ...]
 
 
-def measure(rows: pl.DataFrame, *, until: dt.datetime, history_weeks: int, factor: float) -> Volume:
+def measure(
+    rows: pl.DataFrame, *, until: dt.datetime, history_weeks: int, factor: float, zone: dt.tzinfo = dt.UTC
+) -> Volume:
     """Compare the seven days before ``until`` with the median week of the ``history_weeks`` before.
 
     Args:
@@ -30,6 +32,7 @@ def measure(rows: pl.DataFrame, *, until: dt.datetime, history_weeks: int, facto
         until: end of what may be seen, exclusive.
         history_weeks: how many weeks to compare with.
         factor: half of or twice as much as usual (2.0) still scores 100; beyond, the score falls in proportion.
+        zone: in which days are named.
 
     Days are counted in steps of 24 hours back from ``until``.
     """
@@ -47,7 +50,7 @@ def measure(rows: pl.DataFrame, *, until: dt.datetime, history_weeks: int, facto
     usual = [median([counts.get(number + 7 * week, 0) for week in range(1, weeks + 1)]) for number in range(7)]
     seen, expected = sum(counts.get(number, 0) for number in range(7)), sum(usual)
     odd = tuple(
-        f"{(until - dt.timedelta(days=number + 1)):%Y-%m-%d} has {counts.get(number, 0):,} rows, usual are "
+        f"{(until - dt.timedelta(days=number + 1)).astimezone(zone):%Y-%m-%d} has {counts.get(number, 0):,} rows, usual are "
         f"{usual[number]:,.0f}"
         for number in reversed(range(7))
         if _is_odd(counts.get(number, 0), usual[number])

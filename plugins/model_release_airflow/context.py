@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,6 +40,16 @@ def release_id_of(context: Mapping[str, Any], given: str | None = None) -> str:
         return check_release_id(given)
     run_id = context.get("run_id") or context["dag_run"].run_id
     return release_id_for(context["dag"].dag_id, run_id)
+
+
+def asked_at(context: Mapping[str, Any]) -> dt.datetime:
+    """Return when the DAG run was asked for.
+
+    UI, REST, command line and assets set ``run_after`` to the time of the trigger unless a later one was asked for;
+    waiting in the queue, a retry and a clear leave it as it is.
+    """
+    at: dt.datetime = context["dag_run"].run_after
+    return at
 
 
 def actor(context: Mapping[str, Any]) -> str:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from airflow.sdk import Param
 from pydantic import Field, ValidationError, model_validator
 
 from model_release.artifact import Frozen, RunId
+from model_release.contract import TRIED_ON
 from model_release.errors import InvalidInputError
+from model_release.explain import explain, unknown_key
 from model_release.identifiers import RUN_ID_PATTERN
+from model_release_airflow.context import decisions_fail
 
 Algorithm = Literal["auto", "popular", "personal_frequency", "item_knn", "als", "next_basket", "ease"]
 ALGORITHMS: tuple[str, ...] = ("auto", "popular", "personal_frequency", "item_knn", "als", "next_basket", "ease")
@@ -61,7 +64,7 @@ PIPELINE_PARAMS: dict[str, Param] = {
         minimum=0,
         maximum=1,
         title="Rollout",
-        description="Share of requests for shadow or canary, for example 0.1. Empty for primary.",
+        description="Share of requests for shadow, of users for canary, for example 0.1. Empty for primary.",
         section=_RELEASE,
     ),
     "lease_hours": Param(
@@ -116,6 +119,29 @@ LATCH_PARAMS: dict[str, Param] = {
     "reason": Param("", type="string", minLength=1, maxLength=500, title="Why", description="Stands in the ledger."),
 }
 
+FORMS: Mapping[str, Mapping[str, Param]] = {
+    "recommendation_pipeline": PIPELINE_PARAMS,
+    "recommendation_rollback": ROLLBACK_PARAMS,
+    "recommendation_latch": LATCH_PARAMS,
+}
+
+
+def check_keys(given: Mapping[str, Any], form: Mapping[str, Param]) -> None:
+    """Raise ``InvalidInputError`` if ``given`` has keys that ``form`` has not; the message says which were meant."""
+    unknown = [f"{key}: {unknown_key(key, form)}" for key in given if key not in form]
+    if unknown:
+        raise InvalidInputError("; ".join(unknown))
+
+
+def keys_checked(form: Mapping[str, Param]) -> Callable[[Any], None]:
+    """Return the ``pre_execute`` of a first task: it fails for good if the trigger gave keys that ``form`` has not."""
+
+    def check(context: Any) -> None:
+        with decisions_fail():
+            check_keys(context["params"], form)
+
+    return check
+
 
 class ReleaseForm(Frozen):
     """What was asked for, with the fields checked against each other: a JSON schema can't do that."""
@@ -136,7 +162,9 @@ class ReleaseForm(Frozen):
                 "leave rollout empty, or choose shadow or canary"
             )
         if self.mode != "primary" and self.rollout is None:
-            raise ValueError(f"mode {self.mode!r} needs a rollout between 0 and 1: the share of requests to try it on")
+            raise ValueError(
+                f"mode {self.mode!r} needs a rollout between 0 and 1: the share of {TRIED_ON[self.mode]} to try it on"
+            )
         if self.run_id is not None and (self.as_of is not None or self.algorithm is not None):
             raise ValueError(
                 f"run_id {self.run_id!r} releases a run that exists: nothing is trained, so as_of and algorithm "
@@ -158,10 +186,4 @@ def read_form(params: Mapping[str, Any]) -> ReleaseForm:
     try:
         return ReleaseForm.model_validate(dict(params))
     except ValidationError as error:
-        problems = error.errors(include_url=False, include_input=False)
-        raise InvalidInputError(
-            "; ".join(
-                f"{'.'.join(map(str, problem['loc']))} {problem['msg'].removeprefix('Value error, ')}".strip()
-                for problem in problems
-            )
-        ) from error
+        raise InvalidInputError(explain(error, ReleaseForm)) from error

@@ -15,6 +15,7 @@ from model_release_airflow.context import Stores
 
 _log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.5
+_LONGEST_REASON = 2000  # characters, in the ledger
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,8 @@ def put_back(
         reason: why, for the ledger.
         seconds: how long to wait for the replicas.
     """
-    done = reversal.put_back(
-        stores.registry, stores.ledger, release_id=release_id, by=by, at=utc_now(), reason=reason[:2000]
-    )
+    reason = reason[:_LONGEST_REASON]
+    done = reversal.put_back(stores.registry, stores.ledger, release_id=release_id, by=by, at=utc_now(), reason=reason)
     if done is None:
         return WayBack("nothing had to be put back: what this release changed, if anything, is not in force", True)
     for error in rollout.switch(replicas, done.registry):

@@ -5,17 +5,24 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
+from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.execution_time.context import set_current_context
 
+from model_release.contract import utc_now
 from model_release.errors import InvalidInputError
+from model_release.registry import promote
+from model_release_airflow.context import Stores
 from model_release_airflow.form import read_form
 from scripts.check_dags import read_dags
+from tests.airflow.contexts import context
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -73,6 +80,42 @@ def test_rollback_waits_for_no_gate(dags: dict[str, Any]) -> None:
     assert chain(dags["recommendation_rollback"]) == ["choose_run", "latch", "model_reload", "verify", "close_release"]
 
 
+def choose(dags: dict[str, Any], *, dag_run_id: str, asked_at: datetime, run_id: str | None = None) -> str:
+    """Run the task ``choose_run`` of one DAG run."""
+    run = SimpleNamespace(run_id=dag_run_id, run_after=asked_at)
+    params = {"reason": "complaints", "run_id": run_id, "set_latch": True}
+    task_context: Any = context(run_id=dag_run_id, dag_run=run, params=params)
+    with set_current_context(task_context):
+        chosen: str = dags["recommendation_rollback"].get_task("choose_run").python_callable()
+    return chosen
+
+
+def test_a_rollback_goes_back_from_the_run_that_was_current_when_it_was_asked_for(
+    dags: dict[str, Any], stores: Stores
+) -> None:
+    """The time is the DAG run's ``run_after``; asked before the last commit and without a name, it fails for good."""
+    at = utc_now()
+    stores.registry.update(lambda state: promote(state, run_id="new", release_id="r2", at=at))
+    assert choose(dags, dag_run_id="manual__1", asked_at=at) == "old"
+    early = at - timedelta(seconds=1)
+    with pytest.raises(AirflowFailException, match="'new' is now, since"):
+        choose(dags, dag_run_id="manual__2", asked_at=early)
+    assert choose(dags, dag_run_id="manual__3", asked_at=early, run_id="old") == "old"
+
+
+def test_a_misspelt_key_stops_rollback_and_latch_in_their_first_task(dags: dict[str, Any], stores: Stores) -> None:
+    """For good, and with the key that was meant: without it, ``runid`` would go back to some other run."""
+    task_context: Any = context(params={"reason": "why", "run_id": None, "set_latch": True, "runid": "old"})
+    said = "runid: unknown key, did you mean 'run_id'"
+    choose_run = dags["recommendation_rollback"].get_task("choose_run")
+    with set_current_context(task_context), pytest.raises(AirflowFailException, match=said):
+        choose_run.python_callable()
+    before = stores.registry.read()
+    with pytest.raises(AirflowFailException, match="reson: unknown key, did you mean 'reason'"):
+        dags["recommendation_latch"].get_task("latch")._pre_execute_hook({"params": {"action": "set", "reson": "why"}})
+    assert stores.registry.read() == before
+
+
 def test_reading_the_dag_files_imports_nothing_heavy() -> None:
     """Airflow reads them every few seconds: polars, scipy and the models stay out."""
     code = """
@@ -95,7 +138,7 @@ assert not heavy, heavy
         ({"run_id": "a", "as_of": "2026-01-01"}, "as_of and algorithm"),
         ({"run_id": "a", "algorithm": "popular"}, "as_of and algorithm"),
         ({"run_id": "../a"}, "run_id"),
-        ({"modus": "shadow"}, "modus"),
+        ({"modus": "shadow"}, "modus: unknown key, did you mean 'mode'"),
     ],
 )
 def test_a_form_that_contradicts_itself_is_refused_by_name(form: dict[str, Any], said: str) -> None:

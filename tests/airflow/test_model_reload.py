@@ -225,9 +225,9 @@ def test_prepared_only_changes_nothing(stores: Stores, fleet: list[ReplicaServer
     [
         ({"mode": "primary", "rollout": "0.1"}, "rollout goes with"),
         ({"mode": "shadow"}, "needs a rollout"),
-        ({"mode": "shadow", "rollout": "1.5"}, "less than or equal to 1"),
-        ({"mode": "blue"}, "mode 'blue'"),
-        ({"cause": "whim"}, "cause 'whim'"),
+        ({"mode": "shadow", "rollout": "1.5"}, "rollout is 1.5, expected a number up to 1"),
+        ({"mode": "blue"}, "mode is 'blue'"),
+        ({"cause": "whim"}, "cause is 'whim'"),
         ({"rollout": "much"}, "not a number"),
         ({"prepare_only": "perhaps"}, "neither true nor false"),
         ({"run_id": "../../etc"}, "not valid"),
@@ -256,4 +256,5 @@ def test_a_rollback_needs_no_gate_and_ignores_the_latch(stores: Stores, fleet: l
     assert run(operator)["run_id"] == "old"
     assert {server.replica.served.current.run_id for server in fleet if server.replica.served.current} == {"old"}
     assert phase_of(stores.ledger.read(), "rollback-1") is Phase.PROVED
-    assert stores.ledger.read()[-1].event is Event.ROLLED_BACK
+    last = stores.ledger.read()[-1]
+    assert (last.event, last.reason) == (Event.ROLLED_BACK, "complaints")

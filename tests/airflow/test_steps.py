@@ -224,6 +224,17 @@ def test_the_latch_stops_a_release_that_the_gate_passed(stores: Stores, fleet: l
     assert events.count(Event.LATCH_SET) == events.count(Event.LATCH_CLEARED) == 1
 
 
+def test_an_old_latch_run_leaves_what_was_decided_since(stores: Stores, fleet: list[ReplicaServer]) -> None:
+    """Cleared after somebody allowed releases again, the DAG run that stopped them changes nothing."""
+    execute(LatchOperator(task_id="latch", action="set", reason="complaints"), run_id="latch-1")
+    execute(LatchOperator(task_id="latch", action="clear", reason="fixed"), run_id="latch-2")
+    before = stores.registry.read(), stores.ledger.read()
+    receipt = execute(LatchOperator(task_id="latch", action="set", reason="complaints"), run_id="latch-1")
+    assert receipt["latched"] is False
+    assert (stores.registry.read(), stores.ledger.read()) == before
+    assert len(fleet) == 2
+
+
 @pytest.mark.parametrize(("action", "reason"), [("set", " "), ("open", "why")])
 def test_a_latch_needs_a_reason_and_a_known_action(stores: Stores, action: str, reason: str) -> None:
     """Whoever finds it set must learn why."""

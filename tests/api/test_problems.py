@@ -42,9 +42,13 @@ def check(answer: httpx.Response, status: int) -> Problem:
 def test_every_wrong_address_or_method_is_told_so(replica: Replica, method: str, path: str, status: int) -> None:
     """Also where no function of the API was reached."""
     answer = replica.http.request(method, path, headers=AUTHORIZED)
-    check(answer, status)
+    detail = check(answer, status).detail
+    assert detail
+    if status == 404:
+        assert repr(path) in detail
+        assert "GET /docs" in detail
     if status == 405:
-        assert answer.headers["allow"]
+        assert answer.headers["allow"] in detail
 
 
 @pytest.mark.parametrize(
@@ -72,9 +76,15 @@ def test_a_malformed_body_is_told_so(replica: Replica, body: bytes, status: int)
 def test_a_problem_says_which_field_is_wrong(replica: Replica) -> None:
     """The name of the field, and the rule in words."""
     answer = replica.post("/models/reload", {"run_id": "run-b", "mode": "canary", "rollout": 2})
-    assert "rollout: " in check(answer, 422).detail
+    assert "rollout is 2, expected" in check(answer, 422).detail
     answer = replica.post("/models/reload", {"run_id": "run-b", "speed": 9})
-    assert "speed: " in check(answer, 422).detail
+    assert "speed: unknown key; there are generation, lease_seconds, mode" in check(answer, 422).detail
+    answer = replica.post("/models/reload", {"run_di": "run-b"})
+    assert check(answer, 422).detail == "run_di: unknown key, did you mean 'run_id'?"
+    answer = replica.post("/models/reload", {"run_id": "run-b", "mode": "shadow"})
+    assert "the share of requests" in check(answer, 422).detail
+    answer = replica.post("/models/reload", {"run_id": "run-b", "mode": "canary"})
+    assert "the share of users" in check(answer, 422).detail
 
 
 def test_every_error_of_the_project_has_a_status() -> None:

@@ -51,11 +51,11 @@ def test_defaults_are_safe(tmp_path: Path) -> None:
         ("RECOMMENDATION_API_PROT", "9000", "RECOMMENDATION_API_PROT is not a setting"),
         ("RECOMMENDATION_API_PATHS", "/", "RECOMMENDATION_API_PATHS is not a setting"),
         ("RECOMMENDATION_API_RELOAD_TOKEN", "secret", "RECOMMENDATION_API_RELOAD_TOKEN is not a setting"),
-        ("RECOMMENDATION_API_PORT", "0", "RECOMMENDATION_API_PORT='0'"),
-        ("RECOMMENDATION_API_PORT", "http", "RECOMMENDATION_API_PORT='http'"),
-        ("RECOMMENDATION_API_WATCH_SECONDS", "0", "RECOMMENDATION_API_WATCH_SECONDS='0'"),
-        ("RECOMMENDATION_API_WATCH_SECONDS", "nan", "RECOMMENDATION_API_WATCH_SECONDS='nan'"),
-        ("RECOMMENDATION_API_DEVELOPMENT", "maybe", "RECOMMENDATION_API_DEVELOPMENT='maybe'"),
+        ("RECOMMENDATION_API_PORT", "0", "RECOMMENDATION_API_PORT is '0'"),
+        ("RECOMMENDATION_API_PORT", "http", "RECOMMENDATION_API_PORT is 'http'"),
+        ("RECOMMENDATION_API_WATCH_SECONDS", "0", "RECOMMENDATION_API_WATCH_SECONDS is '0'"),
+        ("RECOMMENDATION_API_WATCH_SECONDS", "nan", "RECOMMENDATION_API_WATCH_SECONDS is 'nan'"),
+        ("RECOMMENDATION_API_DEVELOPMENT", "maybe", "RECOMMENDATION_API_DEVELOPMENT is 'maybe'"),
         ("RECOMMENDATION_API_DEFAULT_K", "101", "above RECOMMENDATION_API_MAXIMUM_K=100"),
         ("MODEL_RELOAD_TOKEN_FILE", "/no/such/file", "MODEL_RELOAD_TOKEN_FILE=/no/such/file can't be read"),
     ],
@@ -98,5 +98,5 @@ def test_a_replica_with_a_wrong_setting_does_not_start(tmp_path: Path) -> None:
         check=False,
     )
     assert ended.returncode == 2
-    assert "RECOMMENDATION_API_WATCH_SECONDS='often'" in ended.stderr
+    assert "RECOMMENDATION_API_WATCH_SECONDS is 'often'" in ended.stderr
     assert "Traceback" not in ended.stderr

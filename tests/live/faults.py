@@ -1,4 +1,4 @@
-"""Airflow's local settings of the test stack: make one task fail, before or after it did its work.
+"""Airflow's local settings of the test stack: those of the project, and make one task fail, before or after it did its work.
 
 Copied to ``$AIRFLOW_HOME/config/airflow_local_settings.py``; the DAG files stay as they are.
 """
@@ -10,6 +10,10 @@ import os
 import signal
 from pathlib import Path
 from typing import Any
+
+from model_release_airflow.trigger_policy import task_instance_mutation_hook
+
+__all__ = ["task_instance_mutation_hook", "task_policy"]
 
 
 def task_policy(task: Any) -> None:

@@ -123,6 +123,7 @@ def test_a_dry_run_judges_and_prepares_and_changes_nothing(installation: Install
         ({"mode": "sideways"}, "mode"),
         ({"run_id": "../../etc/passwd"}, "run_id"),
         ({"as_of": "yesterday"}, "as_of"),
+        ({"modus": "shadow", "rollout": 0.1}, "modus: unknown key, did you mean 'mode'?"),
     ],
 )
 def test_a_bad_form_is_refused_before_anything_runs(

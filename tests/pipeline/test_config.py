@@ -55,9 +55,9 @@ def test_the_variable_names_another_file(tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"horizon": 7}, ["horizon", "Extra inputs"]),
+        ({"horizon": 7}, ["horizon: unknown key", "'horizon_days'"]),
         ({"source__interactions__columns": {"user": "who"}}, ["source.interactions.columns.user"]),
-        ({"repeat_purchases": None}, ["repeat_purchases", "required"]),
+        ({"repeat_purchases": None}, ["repeat_purchases", "is missing"]),
         ({"schema_version": 2}, ["schema_version", "2"]),
         ({"horizon_days": 0}, ["horizon_days", "0"]),
         ({"horizon_days": 366}, ["horizon_days", "366"]),

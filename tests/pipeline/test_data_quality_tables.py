@@ -51,7 +51,6 @@ def test_a_clean_log_scores_100_everywhere(grocery: Source, paths: ReleasePaths)
         "future: timestamp": 100, "volume": 100, "references: item_id": 100,
     }  # fmt: skip
     assert report.scores == {"interactions": 100, "items": 100}
-    assert report.worst_score == 100
     assert (rows.rows, rows.schema_violations, rows.anomalies) == (ROWS, 0, ())
     assert named(items) == {
         "nulls: item_id": 100, "duplicates: item_id": 100, "nulls: name": None, "nulls: category": None,

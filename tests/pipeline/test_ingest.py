@@ -142,6 +142,25 @@ def test_no_usable_row_is_an_error_that_names_the_log(grocery: Source, tmp_path:
 
 
 @pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("u,i,31.12.2025", "timestamp) has no value that can be read; the first is '31.12.2025'"),
+        ("u,i,", "timestamp) has no value"),
+        (",i,2025-12-31", "user_id) has no value"),
+    ],
+)
+def test_a_column_without_a_usable_value_is_named(tmp_path: Path, row: str, said: str) -> None:
+    """With the key that chooses it, and one of its values."""
+    config = configured(tmp_path, HEADER + f"{row}\n" * 3)
+    for read in (ingest.log_span, ingest.load_interactions):
+        with pytest.raises(InvalidInputError) as caught:
+            read(config)
+        assert str(caught.value).endswith(said)
+        column = said.split(")", maxsplit=1)[0]
+        assert f": column '{column}' (source.interactions.columns.{said}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("path", "words"),
     [
         ("none.csv", ["none.csv", "there is no file"]),

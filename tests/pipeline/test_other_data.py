@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from model_release.adapters.exposition import parse_data_quality
 from model_release.adapters.file_registry import FileRegistry
 from model_release.adapters.ranked_lists import RankedLists, open_model
 from model_release.adapters.run_store import RunStore
+from model_release.artifact import MANIFEST_NAME
+from model_release.checks import artifact
 from model_release.contract import utc_now
 from model_release.evidence import Missing
 from model_release.paths import HOME_VARIABLE, ReleasePaths
@@ -100,6 +103,39 @@ def test_the_day_begins_where_the_log_is_from(cinema: Cinema) -> None:
     rows = ingest.load_interactions(cinema.config)
     text = pl.read_csv(cinema.path.parent / "watched.csv", infer_schema=False)["at"]
     assert [moment.isoformat() for moment in rows["timestamp"].dt.convert_time_zone("Asia/Shanghai")] == text.to_list()
+
+
+def test_people_read_days_of_the_zone_of_the_log(cinema: Cinema) -> None:
+    """Run id, manifest, training, evaluation, picture and gate name the day that began in Shanghai, not that in UTC."""
+    window = ingest.resolve_window(cinema.config)
+    day, last = window.start + dt.timedelta(hours=8), window.end + dt.timedelta(hours=8)  # UTC clocks, set to Shanghai
+    assert f"{window.start:%Y-%m-%d}" != f"{day:%Y-%m-%d}"
+    run = train_models.train(cinema.config, cinema.paths)
+    assert run.run_id.startswith(f"{day:%Y%m%d}-")
+    assert run.as_of == f"{day:%Y-%m-%d}T00:00:00+08:00"
+    manifest = RunStore(cinema.paths).manifest(run.run_id)
+    assert manifest.as_of.isoformat() == run.as_of
+    summary = evaluate.evaluate(cinema.config, cinema.paths, run.run_id)
+    assert f"on {day:%Y-%m-%d} to {last:%Y-%m-%d}, " in evaluate.describe(summary)
+    picture = (cinema.paths.evaluation_of(run.run_id) / "comparison.svg").read_text()
+    assert f"<!-- {day:%Y-%m-%d} to {last:%Y-%m-%d}, " in picture
+    found = artifact.check(collect(cinema.paths, load_policy(POLICY), run.run_id, "release-1"))
+    assert found.reason.endswith(f"trained on data before {day:%Y-%m-%d}")
+
+
+def test_a_run_whose_manifest_is_in_utc_is_read_and_told_in_the_zone_of_the_log(cinema: Cinema) -> None:
+    """Manifests of before kept the instant and lost the zone; once evaluated, their days are right too."""
+    trained = train_models.train(cinema.config, cinema.paths)
+    store = RunStore(cinema.paths)
+    manifest = store.manifest(trained.run_id)
+    file = store.folder(trained.run_id) / MANIFEST_NAME
+    file.write_text(manifest.model_copy(update={"as_of": manifest.as_of.astimezone(dt.UTC)}).model_dump_json())
+    old = store.manifest(trained.run_id)
+    assert (old.as_of, old.as_of.utcoffset()) == (manifest.as_of, dt.timedelta(0))
+    summary = evaluate.evaluate(cinema.config, cinema.paths, trained.run_id)
+    assert summary.as_of.isoformat() == summary.window_start.isoformat() == trained.as_of
+    found = artifact.check(collect(cinema.paths, load_policy(POLICY), trained.run_id, "release-1"))
+    assert found.reason.endswith(f"trained on data before {trained.as_of[:10]}")
 
 
 def test_the_gate_finds_no_part_missing(cinema: Cinema) -> None:

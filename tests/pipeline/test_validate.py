@@ -8,8 +8,12 @@ from typing import Any
 import pytest
 import yaml
 
+from model_release.adapters.file_registry import FileRegistry
+from model_release.contract import utc_now
 from model_release.paths import HOME_VARIABLE, ReleasePaths
+from model_release.registry import register
 from pipeline.config import default_config_path
+from pipeline.options import NO_OPTIONS, Options
 from pipeline.validate import main, validate
 from tests.pipeline.logs import Source, changed
 from tests.runs import publish_run
@@ -24,16 +28,16 @@ def home(paths: ReleasePaths, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def problems(
-    source: Source, paths: ReleasePaths, *, policy: Path | None = POLICY, as_of: str | None = None
+    source: Source, paths: ReleasePaths, options: Options = NO_OPTIONS, *, policy: Path | None = POLICY
 ) -> dict[str, str]:
     """Validate what lies on disk; return the problems, by what was looked at."""
-    found = validate(paths, config_path=source.path, policy_path=policy, as_of=as_of)
+    found = validate(paths, config_path=source.path, policy_path=policy, options=options)
     return {finding.what: finding.problem for finding in found if finding.problem is not None}
 
 
 def test_all_is_well(grocery: Source, paths: ReleasePaths) -> None:
     """Everything was looked at, and says what was found."""
-    found = validate(paths, config_path=grocery.path, policy_path=POLICY, as_of="2025-03-10")
+    found = validate(paths, config_path=grocery.path, policy_path=POLICY, options=Options(as_of="2025-03-10"))
     assert {finding.what: finding.problem for finding in found} == dict.fromkeys(
         ["imports", "configuration", "release policy", "algorithm", "source interactions", "source items", "window",
          "registry", "output"]
@@ -78,8 +82,8 @@ def test_each_problem_around_it_is_named(grocery: Source, paths: ReleasePaths, t
     """Policy, registry, ledger, source, and the folders that results go to."""
     assert "policy.yaml" in problems(grocery, paths, policy=broken(tmp_path / "policy.yaml"))["release policy"]
     assert "none.yaml" in problems(grocery, paths, policy=tmp_path / "none.yaml")["release policy"]
-    assert "soon" in problems(grocery, paths, as_of="soon")["window"]
-    assert "1999-01-01" in problems(grocery, paths, as_of="1999-01-01")["window"]
+    assert "soon" in problems(grocery, paths, Options(as_of="soon"))["as_of"]
+    assert "1999-01-01" in problems(grocery, paths, Options(as_of="1999-01-01"))["window"]
     broken(paths.registry)
     assert "model_registry.json" in problems(grocery, paths)["registry"]
     paths.registry.unlink()
@@ -103,6 +107,53 @@ def test_damage_that_shows_only_when_rows_are_read_is_named(grocery: Source, pat
     assert "UTF-8" in problems(grocery, paths)["source items"]
 
 
+@pytest.mark.parametrize(
+    ("options", "what", "words"),
+    [
+        ({"as_of": "soon"}, "as_of", ["'soon'", "2017-12-25"]),
+        ({"algorithm": "poplar"}, "algorithm", ["'poplar'", "popular", "auto"]),
+        ({"run": "../../etc"}, "run", ["'../../etc'", "1 to 64"]),
+    ],
+)
+def test_an_option_that_can_not_be_meant_is_wrong_usage(
+    grocery: Source, paths: ReleasePaths, options: dict[str, str], what: str, words: list[str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """Exit 2, as from the stage that would get it; the rest is looked at all the same."""
+    ((option, value),) = options.items()
+    found = problems(grocery, paths, Options(**{option: value}))
+    assert list(found) == [what]
+    assert all(word in found[what] for word in words)
+    flags = [f"--{option.replace('_', '-')}", value]
+    assert main(["--config", str(grocery.path), "--policy", str(POLICY), *flags]) == 2
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[1] for line in lines if not line.startswith("ok ")] == [what]
+    assert len(lines) == 11  # all that is looked at without it, and the option
+
+
+def test_the_algorithm_that_is_asked_for_is_checked_with_its_parameters(grocery: Source, paths: ReleasePaths) -> None:
+    """Not the configured one; ``auto`` means those that are tried."""
+    found = validate(paths, config_path=grocery.path, policy_path=POLICY, options=Options(algorithm="als"))
+    assert [part.detail.split(":")[0] for part in found if part.what == "algorithm"] == ["als"]
+    found = validate(paths, config_path=grocery.path, policy_path=POLICY, options=Options(algorithm="auto"))
+    assert "next_basket" in [part.detail.split(":")[0] for part in found if part.what == "algorithm"]
+
+
+def test_the_run_that_is_asked_for_is_read_whole(grocery: Source, paths: ReleasePaths) -> None:
+    """Unknown, altered, or another one than was registered: a problem each."""
+    publish_run(paths, "run-1")
+    assert problems(grocery, paths, Options(run="run-1")) == {}
+    assert "run-1" in problems(grocery, paths, Options(run="run-2"))["run"]
+    FileRegistry(paths).update(
+        lambda state: register(state, run_id="run-1", manifest_sha256="f" * 64, release_id="r", at=utc_now())
+    )
+    assert "registered" in problems(grocery, paths, Options(run="run-1"))["run"]
+    paths.registry.unlink()
+    file = paths.models / "run-1" / "popular.npy"
+    file.write_bytes(file.read_bytes()[:-1] + b"\x09")
+    assert "altered" in problems(grocery, paths, Options(run="run-1"))["run"]
+
+
 def test_all_problems_are_named_not_only_the_first(
     grocery: Source, paths: ReleasePaths, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -115,7 +166,7 @@ def test_all_problems_are_named_not_only_the_first(
     broken(paths.registry)
     broken(paths.root / "data")
     arguments = ["--config", str(grocery.path), "--policy", str(tmp_path / "none.yaml"), "--as-of", "soon"]
-    assert main(arguments) == 1
+    assert main(arguments) == 2  # one of them is an option's
     said = capsys.readouterr().out
     failed = [line for line in said.splitlines() if line.startswith("FAILED")]
     assert len(failed) == 8

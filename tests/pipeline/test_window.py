@@ -35,6 +35,16 @@ def test_midnight_is_that_of_the_zone() -> None:
     window = resolved(zone=SHANGHAI)
     assert window.start == dt.datetime(2025, 3, 13, 16, tzinfo=UTC)
     assert window.start.tzinfo is UTC
+    assert f"{window.as_of:%Y-%m-%d %H:%M}" == "2025-03-14 00:00"
+    assert f"{window.local(window.end):%Y-%m-%d}" == "2025-03-21"
+    assert f"{window.earlier(2).as_of:%Y-%m-%d %H:%M}" == "2025-02-28 00:00"
+
+
+def test_a_window_is_days_of_24_hours_where_clocks_are_moved() -> None:
+    """On March 30 2025 a day in Berlin has 23 hours: the window is as long as any other."""
+    window = Window(dt.datetime(2025, 3, 28, tzinfo=ZoneInfo("Europe/Berlin")), 7)
+    assert window.end - window.start == dt.timedelta(days=7)
+    assert window.earlier(1).end == window.start
 
 
 @given(st.integers(0, 300 * 86_400), st.integers(1, 14))
@@ -46,11 +56,11 @@ def test_the_newest_window_is_whole_and_the_next_one_would_not_be(seconds: int, 
 
 
 def test_a_cutoff_that_is_given_is_taken() -> None:
-    """As it is, only in UTC."""
+    """As it is, in whatever zone it was said; the days are named in that of the data."""
     given_one = dt.datetime(2025, 2, 10, 6, tzinfo=SHANGHAI)
     window = resolved(given_one, horizon_days=3)
     assert (window.start, window.end) == (given_one, given_one + dt.timedelta(days=3))
-    assert window.as_of.tzinfo is UTC
+    assert (window.as_of.tzinfo, window.start.tzinfo) == (UTC, UTC)
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,21 @@ def test_a_score_is_held_against_the_minimum(score: float, verdict: Verdict) -> 
     assert judged({"interactions": score})["interactions"].verdict is verdict
 
 
+def test_a_score_below_the_minimum_says_what_pulled_it_down() -> None:
+    """The check, where its numbers stand, and the key of the policy; a pass needs no explanation."""
+    rule = policy(check("data_quality")).checks[0]
+    assert isinstance(rule, DataQualityPolicy)
+    scores = {"interactions": 80.0, "items": 10.0}
+    worst = {"interactions": "ranges: price"}
+    quality = DataQuality(scores=scores, data_age_seconds={}, measured_at=1.0, worst_checks=worst)
+    rows, items = data_quality.check(rule, replace(GOOD, data_quality=quality))
+    assert rows.reason == (
+        "score 80.0, at least 90 is wanted (minimum_score); pulled down by 'ranges: price', see data_quality_report.json"
+    )
+    assert items.reason == "score 10.0, at least 90 is wanted (minimum_score)"
+    assert "minimum_score" not in judged({"interactions": 95.0})["interactions"].reason
+
+
 def test_a_table_that_the_policy_names_must_be_there() -> None:
     """A table without a score was not checked: ERROR, not a pass."""
     found = judged({"items": 100.0})

@@ -30,6 +30,15 @@ def test_other_series_are_let_be() -> None:
     assert parse_data_quality("\n".join(lines) + "\n") == parse_data_quality(WHOLE)
 
 
+def test_the_check_with_the_lowest_score_is_known() -> None:
+    """Per table; a stage that reports no checks is read all the same."""
+    lines = WHOLE.splitlines()
+    for check, score in (("nulls: user_id", "99.5"), ("ranges: price", "80.0"), ("volume", "NaN")):
+        lines.insert(2, f'data_quality_check_score{{table="interactions",check="{check}"}} {score}')
+    assert parse_data_quality("\n".join(lines) + "\n").worst_checks == {"interactions": "ranges: price"}
+    assert parse_data_quality(WHOLE).worst_checks == {}
+
+
 @given(st.integers(0, len(WHOLE) - 1))
 @settings(max_examples=300)
 def test_a_file_cut_anywhere_is_noticed(cut: int) -> None:

@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -134,13 +135,18 @@ def test_wrong_usage_is_2(
     assert "usage:" in capsys.readouterr().err
 
 
-def test_a_policy_that_can_not_be_meant_is_an_error(
+def test_a_policy_that_can_not_be_meant_is_wrong_usage(
     installation: ReleasePaths, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A misspelt key stops the gate with 1 and names the key; it never passes."""
-    policy = policy_file(installation.root, check("absolute", at_leest=0.9))
-    assert main(["check", "--run-id", CANDIDATE, "--policy", policy]) == 1
-    assert "at_leest" in capsys.readouterr().err
+    """A misspelt key, or a file that is not there, stops the gate with 2 and is named; it never passes."""
+    for policy, word in (
+        (policy_file(installation.root, check("absolute", at_leest=0.9)), "at_leest"),
+        ("missing.yaml", "missing.yaml"),
+    ):
+        with pytest.raises(SystemExit) as caught:
+            main(["check", "--run-id", CANDIDATE, "--policy", policy])
+        assert caught.value.code == 2
+        assert word in capsys.readouterr().err
 
 
 def test_an_unknown_run_could_not_be_measured(installation: ReleasePaths, capsys: pytest.CaptureFixture[str]) -> None:
@@ -148,6 +154,29 @@ def test_an_unknown_run_could_not_be_measured(installation: ReleasePaths, capsys
     policy = policy_file(installation.root, check("absolute"))
     assert main(["check", "--run-id", "run-unknown", "--policy", policy]) == 1
     assert CANDIDATE in capsys.readouterr().out.replace("\n", "")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "users needed"),
+        ({"minimum_users": 10**6}, "inconclusive - 600 users"),
+        ({"metric": "no_such_metric"}, "error - "),
+    ],
+)
+def test_the_guides_snippet_says_something_whatever_the_verdict(
+    installation: ReleasePaths, capsys: pytest.CaptureFixture[str], changes: dict[str, Any], said: str
+) -> None:
+    """Numbers of a comparison, or why there is none: run as it stands in the guide."""
+    policy = policy_file(installation.root, check("non_inferiority", margin=0.0001, **changes))
+    main(["check", "--run-id", CANDIDATE, "--policy", policy, "--json"])
+    decision = capsys.readouterr().out
+    guide = (ROOT / "docs/how-to/tune-the-gate.md").read_text(encoding="utf-8")
+    code = textwrap.dedent("      " + guide.split("python -c '")[1].split("'\n")[0])
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=decision, check=True, capture_output=True, text=True, timeout=60
+    )
+    assert said in done.stdout
 
 
 def test_it_is_a_program(installation: ReleasePaths) -> None:

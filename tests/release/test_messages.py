@@ -63,6 +63,14 @@ def test_a_way_back_says_why() -> None:
     assert "3 answers are wrong" in message.markdown
 
 
+def test_a_rollback_says_why_once() -> None:
+    """The reason that a person gave, although the last word is that it was verified."""
+    back = ROLLED_BACK.model_copy(update={"reason": "customers complain"})
+    assert told(COMMITTED, back, VERIFIED).markdown.count("customers complain") == 1
+    put_back = ROLLED_BACK.model_copy(update={"reason": PUT_BACK.reason})
+    assert told(COMMITTED, RELEASED, PUT_BACK, put_back, failed=True).markdown.count(PUT_BACK.reason) == 1
+
+
 def test_a_trial_says_its_share() -> None:
     assert "shadow, rollout 0.1, generation 7" in told(*TRIAL, VERIFIED).markdown
 

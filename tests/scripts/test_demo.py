@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,29 @@ def test_two_stacks_do_not_share_ports(tmp_path: Path) -> None:
 def test_nobodys_own_airflow_settings_leak_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "CeleryExecutor")
     assert "AIRFLOW__CORE__EXECUTOR" not in LocalStack(tmp_path).environment
+
+
+def test_the_command_of_the_stack_answers_without_warnings_of_airflow(tmp_path: Path) -> None:
+    """They come with every command that knows DAGs, and read .airflowignore."""
+    stack = LocalStack(tmp_path)
+    code = "import airflow.cli.commands.dag_command; from airflow.plugins_manager import get_plugin_info as i; i()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=stack.environment, cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert "warning" not in (done.stdout + done.stderr).lower()
+    stack._write_command()
+    assert "PYTHONWARNINGS=" in stack.command.read_text()
+
+
+def test_the_last_line_names_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a space before the semicolon, wherever the line is wrapped."""
+    monkeypatch.setattr(LocalStack, "start", lambda stack, **_: stack)
+    monkeypatch.setattr(demo, "_release", lambda *_: demo.RELEASED)
+    assert demo.main(["--once", "--home", str(tmp_path)]) == demo.RELEASED
+    last = capsys.readouterr().out.replace("\n", "")
+    assert last.endswith(f"State is kept in {tmp_path}; delete it to start over.")
 
 
 def test_two_stacks_do_not_run_in_one_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from model_release.paths import ReleasePaths
 from tests.live.shop import FIRST_DAYS, POLICY, write_shop
+from tests.runs import publish_run
 
 PROJECT = Path(__file__).resolve().parents[2]
 SCRIPT = PROJECT / "scripts" / "run_pipeline.sh"
@@ -138,6 +140,34 @@ def test_a_dry_run_finds_what_is_wrong(shop: Shop, broken: str, said: str) -> No
     assert len(failed) == 1
     assert said in failed[0]
     assert "recommendation_pipeline" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--algorithm", "poplar"], "no algorithm 'poplar'"),
+        (["--from", "evaluate", "--run", "../../etc"], "run_id '../../etc' is not valid"),
+        (["--as-of", "soon"], "'soon' is not a date"),
+    ],
+)
+def test_a_dry_run_looks_at_the_options(shop: Shop, arguments: list[str], said: str) -> None:
+    """Status 2, as from the stage itself."""
+    done = shop.run("--dry-run", *arguments)
+    assert done.returncode == 2, done.stdout
+    assert said in done.stdout
+
+
+def test_a_dry_run_reads_the_run_that_is_named(shop: Shop) -> None:
+    """Status 1 if it is not there, or its files are not what they were."""
+    publish_run(ReleasePaths(shop.home), "run-1")
+    arguments = ["--dry-run", "--from", "gate", "--run"]
+    assert shop.run(*arguments, "run-1").returncode == 0
+    unknown = shop.run(*arguments, "run-2")
+    assert (unknown.returncode, "no run 'run-2'" in unknown.stdout) == (1, True)
+    file = shop.home / "models/run-1/popular.npy"
+    file.write_bytes(file.read_bytes() + b"!")
+    altered = shop.run(*arguments, "run-1")
+    assert (altered.returncode, "popular.npy" in altered.stdout) == (1, True)
 
 
 @pytest.mark.parametrize(

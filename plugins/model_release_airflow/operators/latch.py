@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from model_release import registry as transitions
 from model_release import rollout
 from model_release.contract import utc_now
-from model_release.ledger import Event, LedgerEntry
+from model_release.ledger import Event, LedgerEntry, of_release
 from model_release.phases import record
 from model_release.registry import Registry
 from model_release_airflow.context import Stores, actor, decisions_fail, release_id_of
@@ -23,6 +23,7 @@ class LatchOperator(BaseOperator):
     """Set or clear the latch that stops automatic releases.
 
     Either raises the generation, so that a release under way, whose gate decided before, can't commit any more.
+    A DAG run changes the latch once: cleared later, it leaves what somebody decided since.
     Returns ``{latched, generation}``.
 
     :param action: ``set``, ``clear`` or ``keep``. (templated)
@@ -47,6 +48,10 @@ class LatchOperator(BaseOperator):
         by, at = actor(context), utc_now()
         with decisions_fail():
             before = stores.registry.read()
+            if self.action in {"set", "clear"} and self._done_before(context, stores):
+                self.log.info("this DAG run changed the latch before: it stays as somebody may have left it since")
+                self._tell(before)
+                return self._receipt(before)
             match self.action:
                 case "set":
                     event = Event.LATCH_SET
@@ -71,6 +76,10 @@ class LatchOperator(BaseOperator):
             record(stores.ledger, entry)
             self._tell(after)
         return self._receipt(after)
+
+    def _done_before(self, context: Mapping[str, Any], stores: Stores) -> bool:
+        changes = {Event.LATCH_SET, Event.LATCH_CLEARED}
+        return any(entry.event in changes for entry in of_release(stores.ledger.read(), release_id_of(context)))
 
     def _tell(self, registry: Registry) -> None:
         with RecommendationApiHook(self.conn_id).replicas() as replicas:

@@ -12,8 +12,9 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from pydantic import TypeAdapter, ValidationError
 
 from model_release import fleet, rollout
-from model_release.contract import Mode, utc_now
+from model_release.contract import Mode, ReloadRequest, utc_now
 from model_release.errors import InvalidInputError
+from model_release.explain import explain
 from model_release.fleet import Replica
 from model_release.registry import Cause, Registry, expect
 from model_release.rollout import Move
@@ -47,7 +48,7 @@ class ModelReloadOperator(BaseOperator):
 
     :param run_id: The run to serve; an older one is a rollback. (templated)
     :param mode: ``primary``, ``shadow`` or ``canary``. (templated)
-    :param rollout: Share of requests, 0 to 1, for a trial (``shadow``, ``canary``). (templated)
+    :param rollout: Share of requests (``shadow``) or users (``canary``) to try it on, 0 to 1. (templated)
     :param release_id: Which release this is part of; default: derived from the DAG run. (templated)
     :param reason: Why, for the ledger. (templated)
     :param prepare_only: Prepare on every replica, then skip: nothing is committed. (templated)
@@ -160,7 +161,15 @@ class ModelReloadOperator(BaseOperator):
                 self._put_back(context, stores, replicas, disagreements)
             expect(registry, event["commit"]["generation"])
             move = self._move(context)
-            rollout.conclude(stores.ledger, move, registry, by=actor(context), at=utc_now(), cause=self._cause())
+            rollout.conclude(
+                stores.ledger,
+                move,
+                registry,
+                by=actor(context),
+                at=utc_now(),
+                cause=self._cause(),
+                reason=self.reason,
+            )
             workers = sum(len(replica.models().workers) for replica in replicas)
         self.log.info("proved: %d workers serve generation %d", workers, registry.generation)
         return {"run_id": move.run_id, "mode": move.mode, "workers": workers, **event["commit"]}
@@ -216,7 +225,7 @@ class ModelReloadOperator(BaseOperator):
         try:
             move.request()
         except ValidationError as error:
-            raise InvalidInputError("; ".join(problem["msg"] for problem in error.errors())) from error
+            raise InvalidInputError(explain(error, ReloadRequest)) from error
         return move
 
     def _cause(self) -> Cause:
@@ -232,4 +241,4 @@ def _one_of(kind: TypeAdapter[_Choice], name: str, value: object) -> _Choice:
     try:
         return kind.validate_python(value)
     except ValidationError as error:
-        raise InvalidInputError(f"{name} {value!r}: {error.errors()[0]['msg']}") from error
+        raise InvalidInputError(explain(error, place=lambda _: name)) from error
