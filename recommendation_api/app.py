@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Iterator
 from typing import Annotated, Any
 
+import anyio
 import anyio.to_thread
 from fastapi import Body, Depends, FastAPI
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -61,16 +62,16 @@ class Application:
         self.runtime = runtime
         self.metrics = Metrics()
         self.shadow = Shadow(self.metrics, settings.shadow_queue, lambda: self.worker.serving)
-        self.worker = Worker(settings, slot, trials=self.shadow.states)
-        self.crew = Crew(self.worker, runtime)
-        self.replica = Replica(settings, self.worker, self.crew)
-        self.server = ModelServer(settings, self.metrics, self.replica)
         self.overload = Overload(
             late_seconds=settings.late_seconds,
             threads=settings.scoring_threads,
             waiting=settings.scoring_waiting,
             timeout_seconds=settings.scoring_seconds,
         )
+        self.worker = Worker(settings, slot, trials=self.shadow.states, silent_seconds=self.overload.silent_seconds)
+        self.crew = Crew(self.worker, runtime)
+        self.replica = Replica(settings, self.worker, self.crew)
+        self.server = ModelServer(settings, self.metrics, self.replica)
         self.exposition = Exposition(
             self.metrics, self.crew, runtime, readable=lambda: self.replica.registry_problem is None
         )
@@ -104,8 +105,9 @@ class Application:
             control.close()
 
     async def _watch(self) -> None:
+        own = anyio.CapacityLimiter(1)  # not one of the threads that wait for changes
         while True:
-            await anyio.to_thread.run_sync(self.replica.watch)
+            await anyio.to_thread.run_sync(self.replica.watch, limiter=own)
             await asyncio.sleep(self.settings.watch_seconds)
 
 

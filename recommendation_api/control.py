@@ -15,17 +15,30 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from model_release.artifact import Frozen
 from model_release.contract import WorkerReport
 from model_release.errors import GenerationConflictError
-from recommendation_api.orders import Failure, Member, Prepare, Prepared, Report, Switch, Trials, TrialStates, Unusable
+from recommendation_api.orders import (
+    Beat,
+    Failure,
+    Member,
+    Prepare,
+    Prepared,
+    Pulse,
+    Report,
+    Switch,
+    Trials,
+    TrialStates,
+    Unusable,
+)
 from recommendation_api.problems import WorkerLostError
 from recommendation_api.runtime import Runtime
 
 _log = logging.getLogger("recommendation_api")
 _PREPARE_SECONDS = 300.0  # for reading and checking a whole run
 _SWITCH_SECONDS = 10.0
+_REPORT_SECONDS = 2.0  # a scrape waits for it
 _LONGEST_LINE = 64 << 20  # bytes; a registry with thousands of runs has a few hundred kilobytes
 _Answer = TypeVar("_Answer", bound=BaseModel)
 
-Order = Annotated[Prepare | Switch | Unusable | Report | Trials, Field(discriminator="order")]
+Order = Annotated[Prepare | Switch | Unusable | Report | Pulse | Trials, Field(discriminator="order")]
 _ORDER: TypeAdapter[Order] = TypeAdapter(Order)
 
 
@@ -92,6 +105,8 @@ def _obey(member: Member, order: Order) -> BaseModel:
             return member.unusable(order)
         case Report():
             return member.report()
+        case Pulse():
+            return member.pulse()
         case Trials():
             return member.trials()
 
@@ -131,11 +146,15 @@ class RemoteMember:
 
     def report(self) -> WorkerReport:
         """Ask what it serves."""
-        return self._ask(Report(), WorkerReport, _SWITCH_SECONDS)
+        return self._ask(Report(), WorkerReport, _REPORT_SECONDS)
+
+    def pulse(self) -> Beat:
+        """Ask for a sign of life."""
+        return self._ask(Pulse(), Beat, _REPORT_SECONDS)
 
     def trials(self) -> TrialStates:
         """Ask what it knows of shadow trials."""
-        return self._ask(Trials(), TrialStates, _SWITCH_SECONDS)
+        return self._ask(Trials(), TrialStates, _REPORT_SECONDS)
 
     def _ask(self, order: Order, kind: type[_Answer], seconds: float) -> _Answer:
         line = self._exchange(order.model_dump_json().encode() + b"\n", seconds)

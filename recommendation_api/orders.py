@@ -92,6 +92,22 @@ class Report(Frozen):
     order: Literal["report"] = "report"
 
 
+class Pulse(Frozen):
+    """Say whether you can still answer requests."""
+
+    order: Literal["pulse"] = "pulse"
+
+
+class Beat(Frozen):
+    """A sign of life.
+
+    Attributes:
+        silent_seconds: how long ago the event loop, which answers the requests, last had its turn.
+    """
+
+    silent_seconds: float
+
+
 class Trials(Frozen):
     """Say what you know of shadow trials."""
 
@@ -122,6 +138,9 @@ class Member(Protocol):
 
     def report(self) -> WorkerReport:
         """Return what it serves."""
+
+    def pulse(self) -> Beat:
+        """Return a sign of life."""
 
     def trials(self) -> TrialStates:
         """Return what it knows of shadow trials."""

@@ -29,6 +29,7 @@ class Overload:
 
     def __init__(self, *, late_seconds: float, threads: int, waiting: int, timeout_seconds: float) -> None:
         self.lag_seconds = 0.0
+        self._ticked: float | None = None
         self._late_seconds = late_seconds
         self._late_ticks = 0
         self._waiting = waiting
@@ -52,8 +53,13 @@ class Overload:
         """Measure until cancelled."""
         while True:
             due = time.monotonic() + _TICK_SECONDS
+            self._ticked = due - _TICK_SECONDS
             await asyncio.sleep(_TICK_SECONDS)
             self.measured(time.monotonic() - due)
+
+    def silent_seconds(self) -> float:
+        """Return how long ago the event loop last got to measure: a loop that hangs does not; from any thread."""
+        return 0.0 if self._ticked is None else time.monotonic() - self._ticked
 
     async def in_thread(self, ask: Callable[[], _T]) -> _T:
         """Do ``ask`` in a thread.

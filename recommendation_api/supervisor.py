@@ -107,15 +107,14 @@ class Supervisor:
                 if process is None or not self._runtime.occupied(place.slot):
                     continue  # not there yet, or gone already
                 try:
-                    RemoteMember(self._runtime, place.slot).report()
-                    place.answered = time.monotonic()
+                    silent = RemoteMember(self._runtime, place.slot).pulse().silent_seconds
+                    place.answered = time.monotonic() - silent
                 except WorkerLostError as error:
-                    silent = time.monotonic() - place.answered
-                    if silent > self._settings.hung_seconds and process.poll() is None:
-                        _log.error(
-                            "worker %d has not answered for %.0f s and is replaced: %s", place.slot, silent, error
-                        )
-                        process.kill()
+                    _log.warning("%s", error)
+                silent = time.monotonic() - place.answered
+                if silent > self._settings.hung_seconds and process.poll() is None:
+                    _log.error("worker %d shows no sign of life for %.0f s and is replaced", place.slot, silent)
+                    process.kill()
 
     def _stop(self) -> None:
         self._stopping.set()

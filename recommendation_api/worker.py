@@ -11,7 +11,7 @@ from model_release.contract import WorkerReport
 from model_release.errors import ArtifactError, GenerationConflictError
 from model_release.registry import Registry
 from recommendation_api.model_store import LoadedRun, ModelStore
-from recommendation_api.orders import Failure, Prepare, Prepared, Switch, TrialStates, Unusable
+from recommendation_api.orders import Beat, Failure, Prepare, Prepared, Switch, TrialStates, Unusable
 from recommendation_api.serving import Serving, lease_end
 from recommendation_api.settings import Settings
 from recommendation_api.shadow_exposition import PairState
@@ -26,15 +26,24 @@ class Worker:
         settings: of the replica.
         slot: its place among the workers.
         trials: says what this process knows of shadow trials.
+        silent_seconds: says how long ago the event loop last had its turn.
 
     Attributes:
         serving: what is served; replaced as a whole.
     """
 
-    def __init__(self, settings: Settings, slot: int = 0, *, trials: Callable[[], Sequence[PairState]] = tuple) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        slot: int = 0,
+        *,
+        trials: Callable[[], Sequence[PairState]] = tuple,
+        silent_seconds: Callable[[], float] = float,
+    ) -> None:
         self.serving = Serving()
         self._slot = slot
         self._trials = trials
+        self._silent_seconds = silent_seconds
         self._store = ModelStore(settings.paths)
         self._lock = threading.Lock()  # pointer and check of its generation go together
 
@@ -91,6 +100,10 @@ class Worker:
             loaded_at=serving.current.loaded_at if serving.current else None,
             degraded=serving.problem,
         )
+
+    def pulse(self) -> Beat:
+        """Return a sign of life."""
+        return Beat(silent_seconds=self._silent_seconds())
 
     def trials(self) -> TrialStates:
         """Return what this process knows of shadow trials."""
