@@ -27,6 +27,7 @@ from scripts.services import PROJECT, Service, StackError, free_port
 USERNAME = "admin"
 _AIRFLOW = str(Path(sys.executable).parent / "airflow")
 START_SECONDS = 180.0
+API_WORKERS = 2  # a reload has to reach more than one
 # What Airflow itself does, and prints before every answer of its command; nobody here can act on it.
 _WARNINGS = (
     "ignore:Could not import graphviz:UserWarning",  # only `dags show` draws with it
@@ -36,7 +37,7 @@ _WARNINGS = (
 
 @dataclass
 class LocalStack:
-    """Airflow and one replica of the recommendation API.
+    """Airflow and one replica of the recommendation API, with two workers.
 
     Attributes:
         home: folder for everything they write.
@@ -136,6 +137,7 @@ class LocalStack:
     def start_api(self) -> None:
         """Start the recommendation API."""
         command = [sys.executable, "-m", "recommendation_api", "--host", "127.0.0.1", "--port", str(self.api_port)]
+        command += ["--workers", str(API_WORKERS)]
         self._start("recommendation API", command, self.home / "logs" / "recommendation-api.log")
 
     def start_airflow(self) -> None:

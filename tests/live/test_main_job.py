@@ -10,6 +10,7 @@ import json
 import pytest
 
 from model_release.verdict import Verdict
+from scripts.local_stack import API_WORKERS
 from tests.live.installation import AS_OF, PIPELINE, ROLLBACK, Installation
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
@@ -49,8 +50,10 @@ def test_a_run_started_as_the_button_does_is_released_and_everybody_is_told(inst
     run_id = ended.result("train")["run_id"]
     assert installation.current == run_id
     assert installation.generation == before + 1
-    (worker,) = installation.models().workers
-    assert (worker.current, worker.generation, worker.candidate) == (run_id, before + 1, None)
+    workers = installation.models().workers
+    assert [(worker.current, worker.generation, worker.candidate) for worker in workers] == [
+        (run_id, before + 1, None)
+    ] * API_WORKERS
     assert {served for served, _ in installation.answers().values()} == {run_id}
     assert ended.result("quality_gate")["verdict"] == "pass"
     said = installation.told(ended)
@@ -66,8 +69,9 @@ def test_the_command_line_starts_a_shadow_that_users_never_see(installation: Ins
     installation.stack.airflow("dags", "trigger", PIPELINE, "-c", json.dumps(conf), "--run-id", "by_hand")
     ended = installation.ended(PIPELINE, "by_hand")
     assert ended.state == "success", ended.tasks
-    (worker,) = installation.models().workers
+    worker, other = installation.models().workers
     assert worker.candidate is not None
+    assert other.candidate == worker.candidate
     assert (worker.candidate.run_id, worker.candidate.mode) == (ended.result("train")["run_id"], "shadow")
     assert worker.candidate.rollout == pytest.approx(0.1)
     assert worker.candidate.lease_until is not None
