@@ -45,8 +45,7 @@ class OpenRun:
         Raises:
             ArtifactInvalidError: they are missing, too many, or a line is malformed.
         """
-        file = self.files.open(GOLDEN_NAME)
-        return golden.parse(file.read(limits.GOLDEN_BYTES), str(file.path))
+        return _golden(self.files)
 
 
 class RunStore:
@@ -183,14 +182,14 @@ class RunStore:
             return run.manifest
 
     def golden(self, run_id: str, *, source: Source = "models") -> Sequence[GoldenRequest]:
-        """Return the golden requests of a run.
+        """Return the golden requests of a run, which may still lack its manifest.
 
         Raises:
-            RunNotFoundError: there is no such run.
             ArtifactInvalidError: they are missing, too many, or a line is malformed.
         """
-        with self._opened(run_id, source) as run:
-            return run.golden()
+        self.folder(run_id, source=source)
+        with RunFiles.below(self._models, *_way(run_id, source)) as files:
+            return _golden(files)
 
     @contextlib.contextmanager
     def _opened(self, run_id: str, source: Source) -> Iterator[OpenRun]:
@@ -213,6 +212,11 @@ class RunStore:
 def _way(run_id: str, source: Source) -> tuple[str, ...]:
     """Return the folders from ``models`` to a run."""
     return (run_id,) if source == "models" else (_STAGING, run_id)
+
+
+def _golden(files: RunFiles) -> Sequence[GoldenRequest]:
+    file = files.open(GOLDEN_NAME)
+    return golden.parse(file.read(limits.GOLDEN_BYTES), str(file.path))
 
 
 def _parse(data: bytes, path: Path) -> Manifest:

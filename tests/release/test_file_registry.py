@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from filelock import FileLock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from model_release import limits
 from model_release.adapters.file_ledger import FileLedger
 from model_release.adapters.file_registry import FileRegistry
 from model_release.errors import StateBusyError, StateCorruptError
@@ -113,3 +115,10 @@ def test_what_a_killed_writer_left_is_cleared_by_the_next(store: FileRegistry) -
     store.update(lambda registry: set_latch(registry, reason="why", by="who", at=NOW))
     assert not leftover.exists()
     assert store.read().latch is not None
+
+
+def test_a_registry_without_end_is_not_read(store: FileRegistry) -> None:
+    """A terabyte of zeros behind a good one: corrupt, and no memory is taken."""
+    os.truncate(store.path, 1 << 40)
+    with pytest.raises(StateCorruptError, match=f"more than {limits.REGISTRY_BYTES} bytes"):
+        store.read()

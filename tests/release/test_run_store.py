@@ -251,6 +251,12 @@ def test_malformed_golden_requests_are_an_error(store: RunStore, text: str) -> N
         store.golden("run-a")
 
 
+def test_golden_requests_are_read_before_the_run_is_complete(paths: ReleasePaths) -> None:
+    """A writer may look at what it recorded; the manifest comes last."""
+    stage_run(paths, "run-a")
+    assert len(RunStore(paths).golden("run-a", source="staging")) == 4
+
+
 def test_the_hash_of_the_manifest_is_that_of_its_file(store: RunStore) -> None:
     """What is pinned is the file, byte by byte."""
     assert store.manifest_sha256("run-a") == sha256_of(store.folder("run-a") / "manifest.json")
