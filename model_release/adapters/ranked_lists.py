@@ -25,7 +25,6 @@ from model_release.adapters.catalogue import Catalogue
 from model_release.adapters.npy import check_rows, map_array, write_array
 from model_release.adapters.prefault import prefault
 from model_release.adapters.run_files import RunFiles, files_of
-from model_release.artifact import Manifest, ServedModel
 
 Ints = npt.NDArray[np.int32]
 PADDING = -1
@@ -124,10 +123,3 @@ class RankedLists:
 
     def _names_of(self, rows: Ints) -> list[str]:
         return self._catalogue.items.names(row for row in rows.tolist() if row != PADDING)
-
-
-def open_model(run: Path, manifest: Manifest) -> ServedModel:
-    """Load a run of any format: ``model_release.adapters.serving_formats.open_model`` under its former name."""
-    from model_release.adapters import serving_formats
-
-    return serving_formats.open_model(run, manifest)

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydantic import BaseModel
 
-from model_release.adapters.ranked_lists import open_model
+from model_release.adapters.serving_formats import open_model
 from model_release.contract import Answer, ReloadRequest
 from model_release.errors import ReplicaRefusedError
 from model_release_airflow.context import Stores

@@ -8,8 +8,8 @@ from pathlib import Path
 from model_release import golden, rollout
 from model_release.adapters.file_ledger import FileLedger
 from model_release.adapters.file_registry import FileRegistry
-from model_release.adapters.ranked_lists import open_model
 from model_release.adapters.run_store import RunStore
+from model_release.adapters.serving_formats import open_model
 from model_release.artifact import GOLDEN_NAME, MANIFEST_NAME, Manifest
 from model_release.contract import Mode, utc_now
 from model_release.ledger import LedgerEntry, of_release

@@ -7,13 +7,13 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import httpx
 import pytest
 import uvicorn
 
-from model_release.adapters import ranked_lists
+from model_release.adapters import serving_formats
+from model_release.adapters.run_files import RunFiles
 from model_release.artifact import Manifest, ServedModel
 from recommendation_api.app import create_app
 from recommendation_api.settings import Settings
@@ -96,10 +96,10 @@ def serve(
 ) -> Iterator[httpx.Client]:
     """Run the app with models that obey ``faults``."""
 
-    def open_model(folder: Path, manifest: Manifest) -> ServedModel:
+    def open_model(run: RunFiles, manifest: Manifest) -> ServedModel:
         if manifest.run_id in faults.fail_to_load:
             raise RuntimeError("told to fail to load")
-        return FaultyModel(manifest.run_id, ranked_lists.open_model(folder, manifest), faults)
+        return FaultyModel(manifest.run_id, serving_formats.open_model(run, manifest), faults)
 
     monkeypatch.setattr("recommendation_api.model_store.open_model", open_model)
     app = create_app(settings_of(home, shadow_queue=shadow_queue))

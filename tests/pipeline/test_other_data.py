@@ -13,8 +13,9 @@ from model_release import golden
 from model_release.adapters.evidence import collect
 from model_release.adapters.exposition import parse_data_quality
 from model_release.adapters.file_registry import FileRegistry
-from model_release.adapters.ranked_lists import RankedLists, open_model
+from model_release.adapters.ranked_lists import RankedLists
 from model_release.adapters.run_store import RunStore
+from model_release.adapters.serving_formats import open_model
 from model_release.artifact import MANIFEST_NAME
 from model_release.checks import artifact
 from model_release.contract import utc_now

@@ -14,8 +14,9 @@ import pyarrow as pa
 import pytest
 
 from model_release import golden
-from model_release.adapters.ranked_lists import RankedLists, open_model
+from model_release.adapters.ranked_lists import RankedLists
 from model_release.adapters.run_store import RunStore
+from model_release.adapters.serving_formats import open_model
 from model_release.artifact import Manifest
 from model_release.errors import InvalidInputError
 from model_release.paths import HOME_VARIABLE, ReleasePaths

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from model_release import golden
 from model_release.adapters.files import sha256_of
-from model_release.adapters.ranked_lists import open_model
 from model_release.adapters.run_store import RunStore
+from model_release.adapters.serving_formats import open_model
 from model_release.artifact import Manifest
 from model_release.errors import ArtifactInvalidError, InvalidRunIdError, RunExistsError, RunNotFoundError
 from model_release.paths import ReleasePaths
