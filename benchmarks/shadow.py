@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import random
 import re
 import signal
 import subprocess
@@ -42,22 +43,41 @@ Floats = npt.NDArray[np.float64]
 TOKEN = "benchmark"  # noqa: S105  (of a replica that lives for a minute)
 _RUNNING = re.compile(r"Uvicorn running on http://127\.0\.0\.1:(\d+)")
 
+_PROGRAM = """
+import time, types
+from model_release import golden
+from recommendation_api import pressure, shadow
+from recommendation_api.__main__ import main
+
+def answer(*arguments):
+    end = time.thread_time() + {seconds}
+    while time.thread_time() < end:
+        pass
+    return golden.answer(*arguments)
+
+shadow.golden = types.SimpleNamespace(answer=answer)
+{changed}
+main(["--port", "0"])
+"""
+
 
 def main() -> int:
     """Measure, print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rate", type=float, default=250.0, help="requests per second")
+    parser.add_argument("--rollout", type=float, default=1.0, help="share that is scored; 0 shows the noise alone")
     parser.add_argument("--closed", type=int, default=0, help="connections without a pause, instead of a rate")
     parser.add_argument("--hogs", type=int, default=0, help="other programs that compute all the time")
+    parser.add_argument("--candidate-ms", type=float, default=0.0, help="Python code that the candidate runs beside")
     parser.add_argument("--seconds", type=float, default=1.0, help="length of one turn")
     parser.add_argument("--rounds", type=int, default=30, help="turns with and without the trial")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a constant of shadow.py")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="for example shadow._REST=0")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         paths = ReleasePaths(Path(folder))
         for run_id, seed in (("run-a", 0), ("run-b", 1)):
             publish(paths, run_id, seed)
-        port = stack.enter_context(replica(paths, options.set))
+        port = stack.enter_context(replica(paths, options.set, options.candidate_ms))
         for _ in range(options.hogs):
             stack.enter_context(hog())
         measure(port, options)
@@ -109,10 +129,10 @@ def publish(paths: ReleasePaths, run_id: str, seed: int) -> None:
 
 
 @contextmanager
-def replica(paths: ReleasePaths, constants: Sequence[str]) -> Iterator[int]:
+def replica(paths: ReleasePaths, constants: Sequence[str], candidate_ms: float) -> Iterator[int]:
     """Start a replica, with other ``constants`` of shadow.py where they are given; yield its port."""
-    changed = "".join(f"shadow.{constant}\n" for constant in constants)
-    program = f"from recommendation_api import shadow\n{changed}from recommendation_api.__main__ import main\nmain(['--port', '0'])"
+    changed = "".join(f"{constant}\n" for constant in constants)
+    program = _PROGRAM.format(changed=changed, seconds=candidate_ms / 1000)
     environment = {**os.environ, "MODEL_RELEASE_HOME": str(paths.root), "MODEL_RELOAD_TOKEN": TOKEN}
     log_path = paths.root / "replica.log"
     with log_path.open("wb") as log:
@@ -142,13 +162,15 @@ def hog() -> Iterator[None]:
 def measure(port: int, options: argparse.Namespace) -> None:
     """Take short turns without and with the trial; print the medians over the turns, which a busy neighbour moves least."""
     found: dict[str, list[Floats]] = {"off": [], "shadow": []}
-    bodies = {"off": {"run_id": "run-a"}, "shadow": {"run_id": "run-b", "mode": "shadow", "rollout": 1.0}}
+    bodies = {"off": {"run_id": "run-a"}, "shadow": {"run_id": "run-b", "mode": "shadow", "rollout": options.rollout}}
     with httpx.Client(
         base_url=f"http://127.0.0.1:{port}", headers={"Authorization": f"Bearer {TOKEN}"}, trust_env=False, timeout=30
     ) as http:
         turn(port, options)  # warm
         for _ in range(options.rounds):
-            for name, body in bodies.items():
+            for name, body in random.sample(
+                sorted(bodies.items()), 2
+            ):  # no order that a neighbour could be in step with
                 http.post("/models/reload", json=body).raise_for_status()
                 times = turn(port, options)
                 found[name].append(

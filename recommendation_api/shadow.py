@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 
 from model_release import golden
 from recommendation_api.metrics import Metrics
+from recommendation_api.pressure import Load, LoopWatch
 from recommendation_api.serving import Serving
 from recommendation_api.shadow_exposition import MOST_PAIRS, PairState
 from recommendation_api.shadow_sample import Pair, Sample, Turn
@@ -31,8 +32,6 @@ _SWITCH_SECONDS = (
 _NAP_SECONDS = 0.02  # after waking up: the answer that the sample is of goes out first, and more samples gather
 _REST = 1.0  # the thread rests as long as it worked: it takes at most half of the time in which Python code can run
 _WATCH_SECONDS = 0.05
-_LATE_SECONDS = 0.01  # an event loop that is later than this has no time to spare
-_BUSY_SHARE = 0.7  # nor has one that works for more than this share of the time
 _SHED_SECONDS = 1.0  # after a sign of pressure
 _LOG_SECONDS = 60.0  # between two failures of one pair that are logged
 
@@ -117,10 +116,10 @@ class Shadow:
             return
         self._queue.put(Sample(pair, serving, endpoint, identifier, k, served, served_seconds, time.monotonic()))
 
-    def set_pressure(self, lag_seconds: float, busy_share: float = 0.0) -> None:
-        """Say how late the event loop is, and for which share of the time it works: shadow work is what is shed first."""
+    def set_pressure(self, lag_seconds: float, busy_share: float = 0.0, waiting_share: float = 0.0) -> None:
+        """Say how the event loop fares, see ``pressure.Load``: shadow work is what is shed first."""
         now = time.monotonic()
-        if lag_seconds > _LATE_SECONDS or busy_share > _BUSY_SHARE:
+        if not Load(lag_seconds, busy_share, waiting_share).spare:
             self._pressed_until = now + _SHED_SECONDS
         self._pressed = now < self._pressed_until
 
@@ -139,12 +138,10 @@ class Shadow:
 
     async def watch(self) -> None:
         """Look at the event loop and at the candidate, for ever: call it as a task of the loop that serves."""
-        wall, busy = time.monotonic(), time.thread_time()
+        loop = LoopWatch()
         while True:
             await asyncio.sleep(_WATCH_SECONDS)
-            passed, worked = time.monotonic() - wall, time.thread_time() - busy
-            wall, busy = wall + passed, busy + worked
-            self.set_pressure(passed - _WATCH_SECONDS, worked / passed)
+            self.set_pressure(*loop.look(_WATCH_SECONDS))
             self.replace_hung()
 
     def states(self) -> list[PairState]:

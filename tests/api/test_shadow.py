@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import pytest
 from prometheus_client.registry import Collector
@@ -16,6 +19,7 @@ from model_release.ranking import rank_biased_overlap
 from model_release.registry import Registry, promote, register, start_trial
 from recommendation_api.metrics import Metrics
 from recommendation_api.model_store import LoadedRun
+from recommendation_api.pressure import LoopWatch
 from recommendation_api.serving import Serving
 from recommendation_api.shadow import Shadow
 from recommendation_api.shadow_exposition import MOST_PAIRS, PairState, exposition, merge
@@ -167,10 +171,10 @@ def test_empty_lists_are_counted_for_each_run(begin: Begin) -> None:
     assert (trial.value("empty_total", variant="candidate"), trial.value("empty_total", variant="current")) == (2, 0)
     assert trial.value("overlap_count") == trial.value("rbo_count") == 4
     assert trial.value("overlap_sum") == 2
-    trial.offer(2, served=())
-    assert trial.wait() == {"scored": 6}
-    assert (trial.value("empty_total", variant="candidate"), trial.value("empty_total", variant="current")) == (4, 2)
-    assert trial.value("overlap_count") == trial.value("rbo_count") == 4
+    trial.offer(3, served=())
+    assert trial.wait() == {"scored": 7}
+    assert (trial.value("empty_total", variant="candidate"), trial.value("empty_total", variant="current")) == (4, 3)
+    assert trial.value("overlap_count") == trial.value("rbo_count") == 5
 
 
 def raises(_: str, __: int) -> Sequence[str]:
@@ -231,11 +235,11 @@ def test_what_waited_too_long_expires(begin: Begin, gate: Gate) -> None:
     assert gate.calls == 0
 
 
-@pytest.mark.parametrize("pressure", [(0.05, 0.0), (0.0, 0.95)])
+@pytest.mark.parametrize("pressure", [(0.05, 0.0, 0.0), (0.0, 0.95, 0.0), (0.0, 0.0, 0.2)])
 def test_under_pressure_samples_are_dropped_at_the_door_and_in_the_queue(
-    begin: Begin, gate: Gate, pressure: tuple[float, float]
+    begin: Begin, gate: Gate, pressure: tuple[float, float, float]
 ) -> None:
-    """An event loop that is late, or busy: the shadow work goes first, the sample in work is the last one."""
+    """An event loop that is late, busy, or waits for a CPU: the shadow work goes first, the sample in work is the last one."""
     trial = begin(gate)
     trial.offer()
     assert gate.asked.wait(10)
@@ -247,10 +251,47 @@ def test_under_pressure_samples_are_dropped_at_the_door_and_in_the_queue(
     assert trial.wait() == {"scored": 1, "dropped": 5}
 
 
+def test_the_load_of_a_loop_is_what_it_did() -> None:
+    """How late, and how much it computed: measured with real work of this thread."""
+    loop = LoopWatch()
+    end = time.thread_time() + 0.05
+    while time.thread_time() < end:
+        pass
+    load = loop.look(0.04)
+    passed = load.lag_seconds + 0.04
+    assert passed >= 0.05
+    assert load.busy_share * passed == pytest.approx(0.05, abs=0.01)
+    assert 0.0 <= load.waiting_share <= 1.0
+
+
+@pytest.mark.skipif(not Path("/proc/thread-self/schedstat").exists(), reason="the system does not say")
+def test_waiting_for_a_cpu_is_seen() -> None:
+    """Two threads of another program on the one CPU that this thread may use: it waits for most of the time."""
+    cpus = os.sched_getaffinity(0)
+    hogs = []
+    try:
+        os.sched_setaffinity(0, {min(cpus)})
+        hogs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
+
+        def waits() -> bool:
+            loop = LoopWatch()
+            end = time.thread_time() + 0.05
+            while time.thread_time() < end:
+                pass
+            return loop.look(0.05).waiting_share > 0.3
+
+        wait_until("it waits", waits)
+    finally:
+        os.sched_setaffinity(0, cpus)
+        for hog in hogs:
+            hog.kill()
+            hog.wait()
+
+
 def test_without_pressure_samples_are_scored(begin: Begin) -> None:
     """A loop that is in time and has time to spare."""
     trial = begin()
-    trial.shadow.set_pressure(0.001, 0.5)
+    trial.shadow.set_pressure(0.001, 0.5, 0.01)
     trial.offer(5)
     assert trial.wait() == {"scored": 5}
 
