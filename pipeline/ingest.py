@@ -226,7 +226,7 @@ def _why_unusable(config: PipelineConfig) -> str:
             good &= pl.col(meaning).str.len_bytes() > 0
         if collect(rows.select(good.any()), source.path).item():
             continue
-        given = collect(raw.select(pl.col(name).drop_nulls().first()), source.path).to_series().to_list()
+        given = collect(raw.filter(_given(name)).select(pl.col(name).first()), source.path).to_series().to_list()
         what = (
             "no value" if given in ([], [None]) else f"no value that can be read; the first is {str(given[0])[:80]!r}"
         )

@@ -147,6 +147,7 @@ def test_no_usable_row_is_an_error_that_names_the_log(grocery: Source, tmp_path:
         ("u,i,31.12.2025", "timestamp) has no value that can be read; the first is '31.12.2025'"),
         ("u,i,", "timestamp) has no value"),
         (",i,2025-12-31", "user_id) has no value"),
+        ('"",i,2025-12-31', "user_id) has no value"),
     ],
 )
 def test_a_column_without_a_usable_value_is_named(tmp_path: Path, row: str, said: str) -> None:
