@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import threading
 from collections.abc import Iterator, Sequence
@@ -102,6 +103,12 @@ def serve(
         return FaultyModel(manifest.run_id, serving_formats.open_model(run, manifest), faults)
 
     monkeypatch.setattr("recommendation_api.model_store.open_model", open_model)
+    for limit in (
+        "_LATE_SECONDS",
+        "_BUSY_SHARE",
+        "_WAITING_SHARE",
+    ):  # a busy machine would shed what these tests look at
+        monkeypatch.setattr(f"recommendation_api.pressure.{limit}", math.inf)
     app = create_app(settings_of(home, shadow_queue=shadow_queue))
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -75,7 +75,7 @@ def test_a_shadow_that_fails_harms_no_answer(home: Home, monkeypatch: pytest.Mon
     with serve(home, monkeypatch, faults) as client:
         faults.fail.add("run-b")
 
-        def ask_until(name: str) -> bool:  # a machine without time to spare drops some
+        def ask_until(name: str) -> bool:
             assert client.get("/recommend/u1").json()["items"] == home.expected("run-a", "u1")
             return outcome(client, name) >= 1
 
