@@ -31,7 +31,7 @@ from recommendation_api import problems
 from recommendation_api.metrics import Metrics
 from recommendation_api.recommend import Recommender
 from recommendation_api.reload import ModelServer
-from recommendation_api.security import Caller, Guard, caller
+from recommendation_api.security import Caller, Guard, Right, caller
 from recommendation_api.settings import Settings
 from recommendation_api.shadow import Shadow
 
@@ -81,7 +81,8 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(title="Recommendation API", version=__version__, lifespan=lifespan)
     app.state.settings = settings
     problems.install(app)
-    app.add_middleware(Guard, paths=frozenset({RELOAD_PATH, LEASE_PATH}))
+    reload = Right.to_reload(settings)
+    app.add_middleware(Guard, rights={RELOAD_PATH: reload, LEASE_PATH: reload})
     app.router.routes.append(Route("/recommend/{user_id:any_text}", recommender.recommend))
     app.router.routes.append(Route("/similar/{item_id:any_text}", recommender.similar))
     _add_reload(app, server)

@@ -12,7 +12,7 @@ from model_release.paths import ReleasePaths
 from recommendation_api import problems
 from recommendation_api.app import create_app
 from recommendation_api.metrics import Metrics
-from recommendation_api.settings import PREFIX, TOKEN, TOKEN_FILE, Settings
+from recommendation_api.settings import PREFIX, TOKENS, Settings
 from tests.docs_pages import HEADING, REFERENCE, agree, codes, prose, section, table
 
 
@@ -29,8 +29,9 @@ def test_every_route_has_its_heading(tmp_path: Path) -> None:
 
 
 def test_every_setting_is_explained_with_its_default(tmp_path: Path) -> None:
-    fixed = {"MODEL_RELEASE_HOME", TOKEN, TOKEN_FILE}
-    own = set(Settings.model_fields) - {"paths", "reload_token"}
+    tokens = {variable + end for variable in TOKENS.values() for end in ("", "_FILE")}
+    fixed = {"MODEL_RELEASE_HOME", *tokens}
+    own = set(Settings.model_fields) - {"paths"} - {name + end for name in TOKENS for end in ("", "_file")}
     rows = {codes(row[0])[0]: row for row in table("recommendation-api.md", "Settings", "variable")}
     agree(set(rows), fixed | {PREFIX + name.upper() for name in own}, "recommendation-api.md, Settings")
     made = settings(tmp_path)
