@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import math
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationInfo, field_validator
@@ -116,7 +118,14 @@ def complete(content: bytes) -> bytes:
 
 def timestamp(at: float) -> str:
     """Return Unix seconds as the log writes them: UTC, always six digits, so that texts sort as times do."""
-    return dt.datetime.fromtimestamp(at, dt.UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+    second = math.floor(at)
+    millionths = min(round((at - second) * 1e6), 999_999)  # never the next second, which may be the next day
+    return f"{_second(second)}.{millionths:06}Z"
+
+
+@lru_cache(maxsize=16)
+def _second(second: int) -> str:
+    return dt.datetime.fromtimestamp(second, dt.UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 @dataclass(frozen=True, order=True)

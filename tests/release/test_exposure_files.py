@@ -41,7 +41,7 @@ def test_a_last_line_that_is_whole_json_but_has_no_end_does_not_count(tmp_path: 
     """It may be the beginning of a longer one."""
     paths = ReleasePaths(tmp_path)
     write(paths, FIRST, line(EXPOSURE))
-    assert list(read_day(paths, DAY, lambda problem: None)) == []
+    assert list(read_day(paths, DAY, lambda _: None)) == []
 
 
 def test_what_cannot_be_read_is_reported_and_the_rest_is_read(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import math
 from typing import Any
 
 import pytest
@@ -92,6 +93,13 @@ def test_timestamps_have_six_digits_and_sort_as_text() -> None:
     """Also on a full second, where ISO 8601 would leave them out."""
     assert timestamp(1768210200.0) == "2026-01-12T09:30:00.000000Z"
     assert timestamp(1768210200.25) == "2026-01-12T09:30:00.250000Z"
+    assert timestamp(1768210200.000042) == "2026-01-12T09:30:00.000042Z"
+
+
+def test_no_timestamp_is_rounded_into_the_next_day() -> None:
+    """Its line stands in the file of the day before."""
+    assert timestamp(math.nextafter(1768262400.0, 0)) == "2026-01-12T23:59:59.999999Z"
+    assert timestamp(1768262400.0) == "2026-01-13T00:00:00.000000Z"
 
 
 def test_an_outcome_may_be_five_minutes_early_and_no_more() -> None:
