@@ -28,6 +28,8 @@ from model_release.contract import (
     ReloadRequest,
 )
 from recommendation_api import problems
+from recommendation_api.events import EVENTS_PATH, events_router
+from recommendation_api.exposure_log import ExposureLog
 from recommendation_api.metrics import Metrics
 from recommendation_api.recommend import Recommender
 from recommendation_api.reload import ModelServer
@@ -63,11 +65,14 @@ def create_app(settings: Settings) -> FastAPI:
     metrics = Metrics()
     server = ModelServer(settings, metrics)
     shadow = Shadow(metrics, settings.shadow_queue)
+    log = ExposureLog(settings) if settings.exposures else None
     recommender = Recommender(server, settings, metrics, shadow)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         shadow.start()
+        if log is not None:
+            log.start()
         watcher = asyncio.create_task(_watch(server, settings.watch_seconds))
         try:
             yield
@@ -77,16 +82,20 @@ def create_app(settings: Settings) -> FastAPI:
             with contextlib.suppress(asyncio.CancelledError):
                 await watcher
             shadow.stop()
+            if log is not None:
+                log.stop()
 
     app = FastAPI(title="Recommendation API", version=__version__, lifespan=lifespan)
     app.state.settings = settings
     problems.install(app)
     reload = Right.to_reload(settings)
-    app.add_middleware(Guard, rights={RELOAD_PATH: reload, LEASE_PATH: reload})
+    events = {EVENTS_PATH: Right.to_send_events(settings)} if settings.events else {}
+    app.add_middleware(Guard, rights={RELOAD_PATH: reload, LEASE_PATH: reload, **events})
     app.router.routes.append(Route("/recommend/{user_id:any_text}", recommender.recommend))
     app.router.routes.append(Route("/similar/{item_id:any_text}", recommender.similar))
     _add_reload(app, server)
     _add_reads(app, server, metrics)
+    app.include_router(events_router(log if settings.events else None))
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]
     return app
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from prometheus_client.metrics_core import Metric
 
 from model_release.paths import ReleasePaths
-from recommendation_api import problems
+from recommendation_api import events, problems
 from recommendation_api.app import create_app
 from recommendation_api.metrics import Metrics
 from recommendation_api.settings import PREFIX, TOKENS, Settings
@@ -44,7 +44,7 @@ def test_every_setting_is_explained_with_its_default(tmp_path: Path) -> None:
 def test_every_problem_is_listed_with_its_status() -> None:
     http_itself = {(401, "unauthorized"), (403, "forbidden"), (404, "not found"), (405, "method not allowed")}
     http_itself |= {(413, "body too large")}
-    elsewhere = {(500, "internal error"), (503, "not ready"), (503, problems.STORAGE_TITLE)}
+    elsewhere = {(500, "internal error"), (503, "not ready"), (503, problems.STORAGE_TITLE), (503, events.NOT_TAKEN)}
     known = {(status, title) for _, status, title in problems.STATUSES} | http_itself | elsewhere
     rows = table("recommendation-api.md", "Errors", "status")
     listed = {f"{row[0]} {codes(row[1])[0]}" for row in rows}
