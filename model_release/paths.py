@@ -62,3 +62,8 @@ class ReleasePaths:
     def decisions(self) -> Path:
         """Decisions of the gate, one JSON file per release."""
         return self.evaluation / "decisions"
+
+    @property
+    def exposures(self) -> Path:
+        """What was served and what people then did, written by every worker of the recommendation API."""
+        return self.root / "data" / "exposures"

@@ -28,14 +28,16 @@ from model_release.contract import (
 from recommendation_api import openapi, problems
 from recommendation_api.control import ControlServer
 from recommendation_api.crew import Crew
+from recommendation_api.events import EVENTS_PATH, events_router
 from recommendation_api.exposition import Exposition
+from recommendation_api.exposure_log import ExposureLog
 from recommendation_api.metrics import Metrics
 from recommendation_api.overload import Overload
 from recommendation_api.recommend import Recommender
 from recommendation_api.reload import ModelServer
 from recommendation_api.replica import Replica
 from recommendation_api.runtime import Runtime
-from recommendation_api.security import Caller, Guard, caller
+from recommendation_api.security import Caller, Guard, Right, caller
 from recommendation_api.settings import Settings
 from recommendation_api.shadow import Shadow
 from recommendation_api.worker import Worker
@@ -72,6 +74,14 @@ class Application:
         self.crew = Crew(self.worker, runtime)
         self.replica = Replica(settings, self.worker, self.crew)
         self.server = ModelServer(settings, self.metrics, self.replica)
+        self.log: ExposureLog | None = None
+        if settings.exposures:
+            self.log = ExposureLog(
+                settings,
+                worker=slot,
+                on_written=self.metrics.count_exposures,
+                on_dropped=self.metrics.count_dropped,
+            )
         self.exposition = Exposition(
             self.metrics, self.crew, runtime, readable=lambda: self.replica.registry_problem is None
         )
@@ -83,6 +93,9 @@ class Application:
             self.shadow.start()
             stack.callback(self.shadow.stop)
             stack.callback(self.overload.close)
+            if self.log is not None:
+                self.log.start()
+                stack.callback(self.log.stop)
             if self.runtime is not None:
                 stack.enter_context(self._among_workers(self.runtime))
                 await anyio.to_thread.run_sync(self.replica.join)
@@ -125,7 +138,9 @@ def create_app(settings: Settings, runtime: Runtime | None = None, slot: int = 0
     app.state.settings = settings
     app.state.parts = parts
     problems.install(app)
-    app.add_middleware(Guard, paths=frozenset({RELOAD_PATH, LEASE_PATH}))
+    reload = Right.to_reload(settings)
+    events = {EVENTS_PATH: Right.to_send_events(settings)} if settings.events else {}
+    app.add_middleware(Guard, rights={RELOAD_PATH: reload, LEASE_PATH: reload, **events})
     app.add_middleware(
         Recommender,
         replica=parts.replica,
@@ -133,9 +148,11 @@ def create_app(settings: Settings, runtime: Runtime | None = None, slot: int = 0
         metrics=parts.metrics,
         shadow=parts.shadow,
         overload=parts.overload,
+        log=parts.log,
     )  # added last: asked first
     _add_reload(app, parts.server)
     _add_reads(app, parts)
+    app.include_router(events_router(parts.log if settings.events else None, parts.metrics.count_events))
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
     return app
 

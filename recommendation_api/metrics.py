@@ -48,6 +48,16 @@ class Metrics:
             registry=self.registry,
         )
         self.shadow = ShadowMetrics(self.registry)
+        self.exposures = Counter(
+            "recommendation_exposures", "Answers in the exposure log", ["variant"], registry=self.registry
+        )
+        self.exposures_dropped = Counter(
+            "recommendation_exposures_dropped",
+            "Records that are not in the exposure log",
+            ["reason"],
+            registry=self.registry,
+        )
+        self.events = Counter("recommendation_events", "Outcomes that were sent", ["outcome"], registry=self.registry)
         # looking up label children costs more than counting
         self.count_request = cache(self.requests.labels)
         self.time_request = cache(self.latency.labels)
@@ -59,3 +69,20 @@ class Metrics:
                     self.degraded.labels(endpoint, arm, reason)
         for reason in ("late", "busy"):
             self.shed.labels(reason)
+        for reason in ("queue_full", "disk", "invalid"):
+            self.exposures_dropped.labels(reason)
+        for outcome in ("accepted", "invalid", "refused"):
+            self.events.labels(outcome)
+
+    def count_exposures(self, kind: str, number: int) -> None:
+        """Count answers that were written, by variant; outcomes are counted when they are sent."""
+        if kind != "event":
+            self.exposures.labels(kind).inc(number)
+
+    def count_dropped(self, reason: str, number: int) -> None:
+        """Count records that the exposure log dropped."""
+        self.exposures_dropped.labels(reason).inc(number)
+
+    def count_events(self, outcome: str, number: int) -> None:
+        """Count outcomes that were sent."""
+        self.events.labels(outcome).inc(number)

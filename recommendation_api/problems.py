@@ -111,9 +111,14 @@ async def _http_error(request: Request, error: Exception) -> Response:
             case 404:
                 error.detail = f"there is no route {path!r}; GET /docs lists all there are"
             case 405:
-                allowed = (error.headers or {}).get("Allow", "another method")
-                error.detail = f"{request.method} is not possible at {path!r}, only {allowed}"
+                return wrong_method(request.method, path, (error.headers or {}).get("Allow", "another method"))
     return http_problem(error)
+
+
+def wrong_method(method: str, path: str, allowed: str) -> Response:
+    """Return the problem document for a method that a route does not have."""
+    detail = f"{method} is not possible at {path[:_LONGEST_PATH]!r}, only {allowed}"
+    return problem(405, "method not allowed", detail, {"Allow": allowed})
 
 
 def http_problem(error: HTTPException) -> Response:

@@ -5,11 +5,7 @@ It reads the served state once per request.  A model that says it takes long is 
 
 from __future__ import annotations
 
-import itertools
 import logging
-import os
-import re
-import secrets
 import time
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -19,10 +15,12 @@ import orjson
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from model_release.artifact import ServedModel
+from recommendation_api.exposure_log import ExposureLog
 from recommendation_api.metrics import Metrics
 from recommendation_api.overload import Overload
-from recommendation_api.problems import problem
+from recommendation_api.problems import problem, wrong_method
 from recommendation_api.replica import Replica
+from recommendation_api.request_ids import HEADER, RequestIds
 from recommendation_api.serving import Serving
 from recommendation_api.settings import Settings
 from recommendation_api.shadow import Shadow
@@ -30,10 +28,9 @@ from recommendation_api.shadow import Shadow
 _log = logging.getLogger("recommendation_api")
 ENDPOINTS = {"/recommend/": "recommend", "/similar/": "similar"}
 _METHODS = frozenset({"GET", "HEAD"})
-_ALLOW = {"Allow": "GET, HEAD"}
+_ALLOWED = ", ".join(sorted(_METHODS))
 _LONGEST_ID = 256
 _DIGITS = 4
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 _JSON = (b"content-type", b"application/json")
 _CLOSE = (b"connection", b"close")
 
@@ -69,10 +66,19 @@ class Recommender:
         metrics: what is counted.
         shadow: gets a share of the answered requests.
         overload: says when to refuse.
+        log: every answer is recorded there; None: nowhere.
     """
 
     def __init__(
-        self, app: ASGIApp, replica: Replica, settings: Settings, metrics: Metrics, shadow: Shadow, overload: Overload
+        self,
+        app: ASGIApp,
+        *,
+        replica: Replica,
+        settings: Settings,
+        metrics: Metrics,
+        shadow: Shadow,
+        overload: Overload,
+        log: ExposureLog | None,
     ) -> None:
         self._app = app
         self._replica = replica
@@ -80,8 +86,8 @@ class Recommender:
         self._metrics = metrics
         self._shadow = shadow
         self._overload = overload
-        self._boot = f"{os.getpid():x}-{secrets.token_hex(4)}"
-        self._numbers = itertools.count(1)
+        self._log = log
+        self._request_ids = RequestIds()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -93,7 +99,7 @@ class Recommender:
                 if scope["method"] in _METHODS:
                     await self._answer(scope, receive, send, endpoint, path[slash:])
                 else:
-                    await problem(405, "method not allowed", headers=_ALLOW)(scope, receive, send)
+                    await wrong_method(scope["method"], path, _ALLOWED)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
@@ -115,9 +121,10 @@ class Recommender:
             self._metrics.count_request(endpoint, "none", "422").inc()
             await problem(422, "invalid request", str(error))(scope, receive, send)
             return
-        question = Question(endpoint, identifier, k, self._request_id(scope), started)
-        made = await self._make(self._replica.serving, question)
-        await self._send(send, question, made)
+        question = Question(endpoint, identifier, k, self._request_ids.of(scope["headers"]), started)
+        serving = self._replica.serving
+        made = await self._make(serving, question)
+        await self._send(send, question, made, serving)
 
     async def _make(self, serving: Serving, question: Question) -> Made:
         now = time.time()
@@ -150,7 +157,7 @@ class Recommender:
         self._metrics.degraded.labels(question.endpoint, arm, reason).inc()
         return Made(serving.current.run_id if serving.current else None, "degraded", items, False, reason, arm)
 
-    async def _send(self, send: Send, question: Question, made: Made) -> None:
+    async def _send(self, send: Send, question: Question, made: Made, serving: Serving) -> None:
         metrics, endpoint = self._metrics, question.endpoint
         body = orjson.dumps(
             {
@@ -164,25 +171,30 @@ class Recommender:
         if not made.items:
             metrics.count_empty(endpoint, made.arm).inc()
         metrics.count_request(endpoint, made.variant, "200").inc()
-        metrics.time_request(endpoint, made.variant).observe(time.perf_counter() - question.started)
+        seconds = time.perf_counter() - question.started
+        metrics.time_request(endpoint, made.variant).observe(seconds)
+        if self._log is not None:
+            self._record(self._log, question, made, serving, seconds)
         headers = [
             _JSON,
             (b"content-length", b"%d" % len(body)),
-            (b"x-request-id", question.request_id.encode()),
+            (HEADER, question.request_id.encode()),
         ]
         if self._replica.closing.is_set():
             headers.append(_CLOSE)
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
+    def _record(self, log: ExposureLog, question: Question, made: Made, serving: Serving, seconds: float) -> None:
+        now = time.time()
+        trial = serving.registry.candidate if serving.candidate is not None and now < serving.lease_until else None
+        log.append(
+            (now, question.request_id, question.endpoint, question.identifier, question.k, made.run_id, made.variant,
+             trial.release_id if trial else None, serving.generation, made.items, made.known, made.degraded, seconds)
+        )  # fmt: skip
+
     def _closing(self) -> dict[str, str]:
         return {"Connection": "close"} if self._replica.closing.is_set() else {}
-
-    def _request_id(self, scope: Scope) -> str:
-        for name, value in scope["headers"]:
-            if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
-                return str(value.decode())
-        return f"{self._boot}-{next(self._numbers):x}"
 
     def _length(self, query: bytes) -> int:
         if not query:

@@ -1,44 +1,103 @@
-"""Who may change what is served."""
+"""Who may change what is served, and who may send events: two rights, each with tokens of its own."""
 
 from __future__ import annotations
 
-import hmac
 import ipaddress
-from typing import Annotated
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Self
 
 from fastapi import Depends, HTTPException, Request
+from pydantic import SecretStr
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from recommendation_api.problems import http_problem
-from recommendation_api.settings import Settings
+from recommendation_api.settings import EVENTS_TOKEN, RELOAD_TOKEN, Settings
+from recommendation_api.tokens import FixedToken, TokenFile, Tokens
 
 LARGEST_BODY = 16_384
+LARGEST_BATCH = 1 << 20
 
 _CHALLENGE = {"WWW-Authenticate": "Bearer"}
+_CALLER = "caller"
 
 
-def caller(request: Request) -> str:
-    """Return who calls, for the ledger, if they may change what is served.
+@dataclass(frozen=True)
+class Right:
+    """Leave to do something.
 
-    Raises:
-        HTTPException: 401 without the right token; 403 where no token is configured.
+    Attributes:
+        variable: which names the token.
+        what: what is refused without it, in the plural.
+        body: what a body is called.
+        largest_body: in bytes.
+        tokens: that give the right; None: none are configured.
+        development: without tokens, a direct call from loopback has the right too.
     """
-    settings: Settings = request.app.state.settings
-    host = request.client.host if request.client else "unknown"
-    if settings.reload_token is None:
-        # behind a proxy everybody comes from loopback
-        direct = not any(name in request.headers for name in ("forwarded", "x-forwarded-for"))
-        if settings.development and direct and _is_loopback(host):
-            return f"api:{host}"
-        raise HTTPException(
-            403,
-            "no MODEL_RELOAD_TOKEN is configured: reload and lease are refused, except from loopback in development",
+
+    variable: str
+    what: str
+    body: str
+    largest_body: int
+    tokens: Tokens | None
+    development: bool
+
+    @classmethod
+    def to_reload(cls, settings: Settings) -> Self:
+        """Return the right to change what is served."""
+        return cls(
+            variable=RELOAD_TOKEN,
+            what="reload and lease",
+            body="a reload or a lease",
+            largest_body=LARGEST_BODY,
+            tokens=_tokens(settings.reload_token, settings.reload_token_file, RELOAD_TOKEN),
+            development=settings.development,
         )
-    scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    expected = settings.reload_token.get_secret_value().encode()
-    if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), expected):
-        raise HTTPException(401, "needs the header Authorization: Bearer <MODEL_RELOAD_TOKEN>", headers=_CHALLENGE)
-    return f"api:{host}"
+
+    @classmethod
+    def to_send_events(cls, settings: Settings) -> Self:
+        """Return the right to tell what people did."""
+        return cls(
+            variable=EVENTS_TOKEN,
+            what="events",
+            body="a batch of events",
+            largest_body=LARGEST_BATCH,
+            tokens=_tokens(settings.events_token, settings.events_token_file, EVENTS_TOKEN),
+            development=settings.development,
+        )
+
+    def check(self, request: Request) -> str:
+        """Return who calls, for the ledger, if they have this right.
+
+        Raises:
+            HTTPException: 401 without a valid token; 403 where no token is configured.
+        """
+        host = request.client.host if request.client else "unknown"
+        if self.tokens is None:
+            # behind a proxy everybody comes from loopback
+            direct = not any(name in request.headers for name in ("forwarded", "x-forwarded-for"))
+            if self.development and direct and _is_loopback(host):
+                return f"api:{host}"
+            raise HTTPException(
+                403,
+                f"no {self.variable} is configured: {self.what} are refused, except from loopback in development",
+            )
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not self.tokens.accept(given.strip()):
+            raise HTTPException(401, f"needs the header Authorization: Bearer <{self.variable}>", headers=_CHALLENGE)
+        return f"api:{host}"
+
+    def check_length(self, length: int) -> None:
+        """Raise ``HTTPException`` 413 for a body that is too long."""
+        if length > self.largest_body:
+            raise HTTPException(413, f"{self.body} has at most {self.largest_body} bytes")
+
+
+def _tokens(token: SecretStr | None, file: Path | None, variable: str) -> Tokens | None:
+    if file is not None:
+        return TokenFile(file, f"{variable}_FILE")
+    return FixedToken(token.get_secret_value()) if token is not None else None
 
 
 def _is_loopback(host: str) -> bool:
@@ -53,30 +112,31 @@ class Guard:
 
     Args:
         app: what is guarded.
-        paths: the paths whose POST changes something.
+        rights: the right that a POST to each path needs.
     """
 
-    def __init__(self, app: ASGIApp, paths: frozenset[str]) -> None:
+    def __init__(self, app: ASGIApp, rights: Mapping[str, Right]) -> None:
         self._app = app
-        self._paths = paths
+        self._rights = rights
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 401, 403 or 413 here, and pass on everything else."""
-        if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] not in self._paths:
+        right = self._rights.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        if right is None:
             await self._app(scope, receive, send)
             return
         request = Request(scope)
         try:
-            caller(request)
+            setattr(request.state, _CALLER, right.check(request))
             claimed = request.headers.get("content-length", "")
-            _check_length(int(claimed) if claimed.isdigit() else 0)
+            right.check_length(int(claimed) if claimed.isdigit() else 0)
         except HTTPException as error:
             await http_problem(error)(scope, receive, send)
             return
-        await self._app(scope, _counted(receive), send)
+        await self._app(scope, _counted(receive, right), send)
 
 
-def _counted(receive: Receive) -> Receive:
+def _counted(receive: Receive, right: Right) -> Receive:
     """Return ``receive`` with an end for bodies that don't say how long they are."""
     seen = 0
 
@@ -84,15 +144,22 @@ def _counted(receive: Receive) -> Receive:
         nonlocal seen
         message = await receive()
         seen += len(message.get("body", b""))
-        _check_length(seen)
+        right.check_length(seen)
         return message
 
     return counting
 
 
-def _check_length(length: int) -> None:
-    if length > LARGEST_BODY:
-        raise HTTPException(413, f"a reload or a lease has at most {LARGEST_BODY} bytes")
+def caller(request: Request) -> str:
+    """Return who calls, for the ledger.
+
+    Raises:
+        HTTPException: 403 if no :class:`Guard` has let this request in.
+    """
+    by = getattr(request.state, _CALLER, None)
+    if not isinstance(by, str):
+        raise HTTPException(403, "nobody may call a route that is not guarded")
+    return by
 
 
 Caller = Annotated[str, Depends(caller)]

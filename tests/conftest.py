@@ -13,7 +13,7 @@ _LIVE = "tests/live/"
 
 for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ[_name] = "1"  # the machine's cores are shared; implicit warns otherwise
-for _name in ("MODEL_RELEASE_HOME", "PIPELINE_CONFIG", "MODEL_RELOAD_TOKEN"):
+for _name in ("MODEL_RELEASE_HOME", "PIPELINE_CONFIG", "MODEL_RELOAD_TOKEN", "RECOMMENDATION_EVENTS_TOKEN"):
     os.environ.pop(_name, None)  # a test that needs one sets it
 settings.register_profile("project", deadline=None)  # a busy machine is no failure
 settings.load_profile("project")

@@ -26,6 +26,7 @@ from model_release.contract import (
     ReloadRequest,
     WorkerReport,
 )
+from model_release.exposures import Exposure, NewOutcome, Outcome
 from model_release.ledger import Event, LedgerEntry
 from model_release.registry import Candidate, Current, Latch, PastCurrent, RegisteredRun, Registry
 from pipeline.algorithms import catalogue
@@ -92,6 +93,9 @@ def test_every_page_is_in_the_index() -> None:
         ("recommendation-api.md", "Fields of a lease's answer", "field", LeaseReceipt),
         ("recommendation-api.md", "`GET /models`", "field", ModelsReport),
         ("recommendation-api.md", "Fields of a worker", "field", WorkerReport),
+        ("recommendation-api.md", "`POST /events`", "field", NewOutcome),
+        ("exposure-log.md", "An answer", "field", Exposure),
+        ("exposure-log.md", "An outcome", "field", Outcome),
         ("data-quality.md", "The report", "key", QualityReport),
         ("data-quality.md", "Keys of a table", "key", TableQuality),
         ("data-quality.md", "Keys of a measurement", "key", Measurement),

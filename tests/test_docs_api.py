@@ -10,11 +10,11 @@ import promql_parser
 from prometheus_client.metrics_core import Metric
 
 from model_release.paths import ReleasePaths
-from recommendation_api import problems
+from recommendation_api import events, problems
 from recommendation_api.app import create_app
 from recommendation_api.exposition import ServedState
 from recommendation_api.metrics import Metrics
-from recommendation_api.settings import PREFIX, TOKEN, TOKEN_FILE, Settings
+from recommendation_api.settings import PREFIX, TOKENS, Settings
 from recommendation_api.shadow_exposition import exposition
 from recommendation_api.shadow_metrics import PAIR
 from tests.docs_pages import HEADING, REFERENCE, agree, codes, prose, section, table
@@ -33,8 +33,9 @@ def test_every_route_has_its_heading(tmp_path: Path) -> None:
 
 
 def test_every_setting_is_explained_with_its_default(tmp_path: Path) -> None:
-    fixed = {"MODEL_RELEASE_HOME", TOKEN, TOKEN_FILE}
-    own = set(Settings.model_fields) - {"paths", "reload_token"}
+    tokens = {variable + end for variable in TOKENS.values() for end in ("", "_FILE")}
+    fixed = {"MODEL_RELEASE_HOME", *tokens}
+    own = set(Settings.model_fields) - {"paths"} - {name + end for name in TOKENS for end in ("", "_file")}
     rows = {codes(row[0])[0]: row for row in table("recommendation-api.md", "Settings", "variable")}
     agree(set(rows), fixed | {PREFIX + name.upper() for name in own}, "recommendation-api.md, Settings")
     made = settings(tmp_path)
@@ -47,7 +48,8 @@ def test_every_setting_is_explained_with_its_default(tmp_path: Path) -> None:
 def test_every_problem_is_listed_with_its_status() -> None:
     http_itself = {(401, "unauthorized"), (403, "forbidden"), (404, "not found"), (405, "method not allowed")}
     http_itself |= {(413, "body too large")}
-    elsewhere = {(500, "internal error"), (503, "not ready"), (503, problems.STORAGE_TITLE), (503, "overloaded")}
+    elsewhere = {(500, "internal error"), (503, "not ready"), (503, problems.STORAGE_TITLE)}
+    elsewhere |= {(503, "overloaded"), (503, events.NOT_TAKEN)}
     known = {(status, title) for _, status, title in problems.STATUSES} | http_itself | elsewhere
     rows = table("recommendation-api.md", "Errors", "status")
     listed = {f"{row[0]} {codes(row[1])[0]}" for row in rows}

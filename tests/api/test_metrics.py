@@ -19,6 +19,9 @@ FAMILIES: Mapping[str, tuple[str, set[str]]] = {
     "recommendation_latency_seconds": ("histogram", {"endpoint", "variant"}),
     "recommendation_degraded": ("counter", {"endpoint", "variant", "reason"}),
     "recommendation_shed": ("counter", {"reason"}),
+    "recommendation_exposures": ("counter", {"variant"}),
+    "recommendation_exposures_dropped": ("counter", {"reason"}),
+    "recommendation_events": ("counter", {"outcome"}),
     "recommendation_workers": ("gauge", {"state"}),
     "recommendation_empty": ("counter", {"endpoint", "variant"}),
     "recommendation_model_info": ("gauge", {"run_id", "slot"}),
@@ -88,7 +91,7 @@ def test_label_values_come_from_a_fixed_set(replica: Replica) -> None:
     assert values["endpoint"] == {"recommend", "similar"}
     assert values["variant"] <= {"current", "candidate", "degraded", "none"}
     assert values["status"] <= {"200", "422"}
-    assert values["reason"] == {"model_error", "no_model", "timeout", "late", "busy"}
+    assert values["reason"] == {"model_error", "no_model", "timeout", "late", "busy", "queue_full", "disk", "invalid"}
     assert values["slot"] <= {"current", "candidate"}
     assert all(value.replace("_", "").isalpha() for value in values["outcome"])
 

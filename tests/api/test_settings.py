@@ -29,6 +29,14 @@ def test_every_setting_has_a_variable(tmp_path: Path) -> None:
             "RECOMMENDATION_API_DEFAULT_K": "5",
             "RECOMMENDATION_API_MAXIMUM_K": "50",
             "RECOMMENDATION_API_SHADOW_QUEUE": "10",
+            "RECOMMENDATION_API_EXPOSURES": "true",
+            "RECOMMENDATION_API_EXPOSURE_FLUSH_SECONDS": "0.1",
+            "RECOMMENDATION_API_EXPOSURE_FILE_MEGABYTES": "8",
+            "RECOMMENDATION_API_EXPOSURE_KEEP_MEGABYTES": "80",
+            "RECOMMENDATION_API_EXPOSURE_KEEP_DAYS": "7",
+            "RECOMMENDATION_API_EXPOSURE_QUEUE": "500",
+            "RECOMMENDATION_API_EVENTS": "true",
+            "RECOMMENDATION_EVENTS_TOKEN": "another",
             "OTHER": "is not ours",
         }
     )
@@ -37,12 +45,18 @@ def test_every_setting_has_a_variable(tmp_path: Path) -> None:
     assert (settings.paths.root, settings.port, settings.development) == (tmp_path.resolve(), 9000, True)
     assert (settings.replica, settings.watch_seconds, settings.shadow_queue) == ("blue", 0.5, 10)
     assert (settings.default_k, settings.maximum_k) == (5, 50)
+    assert (settings.exposures, settings.exposure_flush_seconds, settings.exposure_queue) == (True, 0.1, 500)
+    assert (settings.exposure_file_megabytes, settings.exposure_keep_megabytes) == (8, 80)
+    assert (settings.exposure_keep_days, settings.events) == (7, True)
+    assert settings.events_token is not None
+    assert settings.events_token.get_secret_value() == "another"
 
 
 def test_defaults_are_safe(tmp_path: Path) -> None:
-    """Loopback, no token, no development mode."""
+    """Loopback, no token, no development mode; answers are recorded, events not taken."""
     settings = Settings.from_environment({"MODEL_RELEASE_HOME": str(tmp_path)})
     assert (settings.host, settings.reload_token, settings.development) == ("127.0.0.1", None, False)
+    assert (settings.exposures, settings.events, settings.events_token) == (True, False, None)
 
 
 @pytest.mark.parametrize(
@@ -57,6 +71,14 @@ def test_defaults_are_safe(tmp_path: Path) -> None:
         ("RECOMMENDATION_API_WATCH_SECONDS", "nan", "RECOMMENDATION_API_WATCH_SECONDS is 'nan'"),
         ("RECOMMENDATION_API_DEVELOPMENT", "maybe", "RECOMMENDATION_API_DEVELOPMENT is 'maybe'"),
         ("RECOMMENDATION_API_DEFAULT_K", "101", "above RECOMMENDATION_API_MAXIMUM_K=100"),
+        ("RECOMMENDATION_API_EVENTS_TOKEN", "secret", "RECOMMENDATION_API_EVENTS_TOKEN is not a setting"),
+        ("RECOMMENDATION_API_EXPOSURE_FLUSH_SECONDS", "0.6", "RECOMMENDATION_API_EXPOSURE_FLUSH_SECONDS is '0.6'"),
+        (
+            "RECOMMENDATION_API_EXPOSURE_KEEP_MEGABYTES",
+            "1",
+            "FILE_MEGABYTES=64 is above RECOMMENDATION_API_EXPOSURE_KEEP",
+        ),
+        ("RECOMMENDATION_EVENTS_TOKEN_FILE", "/no/such/file", "RECOMMENDATION_EVENTS_TOKEN_FILE=/no/such/file can't"),
         ("MODEL_RELOAD_TOKEN_FILE", "/no/such/file", "MODEL_RELOAD_TOKEN_FILE=/no/such/file can't be read"),
     ],
 )
@@ -65,6 +87,18 @@ def test_a_mistake_names_the_variable(tmp_path: Path, variable: str, value: str,
     with pytest.raises(ConfigurationError) as caught:
         Settings.from_environment({"MODEL_RELEASE_HOME": str(tmp_path), variable: value})
     assert said in str(caught.value)
+
+
+def test_events_need_the_log(tmp_path: Path) -> None:
+    """Outcomes would have nowhere to go; both variables are named."""
+    with pytest.raises(ConfigurationError, match="_EVENTS=true needs RECOMMENDATION_API_EXPOSURES=true"):
+        Settings.from_environment(
+            {
+                "MODEL_RELEASE_HOME": str(tmp_path),
+                "RECOMMENDATION_API_EVENTS": "true",
+                "RECOMMENDATION_API_EXPOSURES": "false",
+            }
+        )
 
 
 def test_a_token_is_given_once_and_is_not_empty(tmp_path: Path) -> None:

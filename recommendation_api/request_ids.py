@@ -1,0 +1,28 @@
+"""The name of one request: the caller's own ``X-Request-Id``, or one made here.  Outcomes refer to it."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import secrets
+from collections.abc import Iterable
+
+from model_release.exposures import REQUEST_ID_PATTERN
+
+HEADER = b"x-request-id"
+_USABLE = re.compile(REQUEST_ID_PATTERN.encode())
+
+
+class RequestIds:
+    """Names for the requests of one process; no other process makes the same."""
+
+    def __init__(self) -> None:
+        self._prefix = secrets.token_hex(8)
+        self._numbers = itertools.count(1)
+
+    def of(self, headers: Iterable[tuple[bytes, bytes]]) -> str:
+        """Return the name that a request brings in its headers, if it is one, else a new one."""
+        for name, value in headers:
+            if name == HEADER and _USABLE.fullmatch(value):
+                return value.decode()
+        return f"{self._prefix}-{next(self._numbers):x}"

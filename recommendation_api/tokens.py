@@ -1,0 +1,118 @@
+"""Tokens that may be exchanged while the API runs: a file holds the new one beside the old one for a while."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from model_release.errors import ConfigurationError
+
+_log = logging.getLogger("recommendation_api")
+MOST_TOKENS = 2  # the old one and the new one
+
+_Mark = tuple[int, int, int]
+
+
+class Tokens(Protocol):
+    """The tokens that give one right."""
+
+    def accept(self, given: str) -> bool:
+        """Whether ``given`` is one of them; takes the same time whichever it is not."""
+
+
+class FixedToken:
+    """One token, for as long as the process lives."""
+
+    def __init__(self, token: str) -> None:
+        self._tokens = (token.encode(),)
+
+    def accept(self, given: str) -> bool:
+        """Compare in constant time."""
+        return _is_one_of(given, self._tokens)
+
+
+class TokenFile:
+    """One token in each line of a file, at most two; the file is read again when it changes.
+
+    A file that can't be used any more changes nothing: the tokens that were valid stay valid, and the log says so.
+    """
+
+    def __init__(self, path: Path, variable: str) -> None:
+        self._path = path
+        self._variable = variable
+        self._lock = threading.Lock()
+        self._mark = _mark(path)
+        self._tokens = read_tokens(path, variable)
+
+    def accept(self, given: str) -> bool:
+        """Compare in constant time with what the file holds now."""
+        return _is_one_of(given, self._current())
+
+    def _current(self) -> tuple[bytes, ...]:
+        mark = _mark(self._path)
+        with self._lock:
+            if mark != self._mark:
+                self._mark = mark
+                try:
+                    self._tokens = read_tokens(self._path, self._variable)
+                except ConfigurationError as error:
+                    _log.error("the tokens from before stay valid: %s", error)
+                else:
+                    _log.warning("%s has changed: %d valid from now on", self._path, len(self._tokens))
+            return self._tokens
+
+
+def read_tokens(path: Path, variable: str) -> tuple[bytes, ...]:
+    """Return the tokens in a file, one in each line that is not empty.
+
+    Raises:
+        ConfigurationError: the file can't be read, or holds none, more than two, or something that is no token; the
+            message never shows what it holds.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise ConfigurationError(f"{variable}={path} can't be read: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{variable}={path} is not text") from None
+    tokens = tuple(check_token(line, f"{variable}={path}").encode() for line in map(str.strip, lines) if line)
+    if not tokens:
+        raise ConfigurationError(f"{variable}={path} is empty")
+    if len(tokens) > MOST_TOKENS:
+        raise ConfigurationError(
+            f"{variable}={path} holds {len(tokens)} tokens, at most {MOST_TOKENS} are valid at a time: take the oldest out"
+        )
+    return tokens
+
+
+def check_token(token: str, where: str) -> str:
+    """Return ``token`` without white space around it.
+
+    Raises:
+        ConfigurationError: no header could carry it.
+    """
+    token = token.strip()
+    if not token or not all("!" <= character <= "~" for character in token):
+        raise ConfigurationError(f"{where}: a token is made of printable ASCII characters without spaces")
+    return token
+
+
+def _is_one_of(given: str, tokens: Sequence[bytes]) -> bool:
+    sent = given.encode(errors="replace")
+    found = False
+    for token in tokens:  # all of them: the time tells nothing
+        found |= hmac.compare_digest(sent, token)
+    return found
+
+
+def _mark(path: Path) -> _Mark | None:
+    """Return what changes when the file is written or replaced; None: it is not there."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return None
+    return facts.st_ino, facts.st_mtime_ns, facts.st_size
