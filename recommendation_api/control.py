@@ -22,6 +22,7 @@ from recommendation_api.runtime import Runtime
 _log = logging.getLogger("recommendation_api")
 _PREPARE_SECONDS = 300.0  # for reading and checking a whole run
 _SWITCH_SECONDS = 10.0
+_REPORT_SECONDS = 2.0  # a worker that hangs must not keep GET /models and GET /metrics from answering
 _LONGEST_LINE = 64 << 20  # bytes; a registry with thousands of runs has a few hundred kilobytes
 _Answer = TypeVar("_Answer", bound=BaseModel)
 
@@ -131,11 +132,11 @@ class RemoteMember:
 
     def report(self) -> WorkerReport:
         """Ask what it serves."""
-        return self._ask(Report(), WorkerReport, _SWITCH_SECONDS)
+        return self._ask(Report(), WorkerReport, _REPORT_SECONDS)
 
     def trials(self) -> TrialStates:
         """Ask what it knows of shadow trials."""
-        return self._ask(Trials(), TrialStates, _SWITCH_SECONDS)
+        return self._ask(Trials(), TrialStates, _REPORT_SECONDS)
 
     def _ask(self, order: Order, kind: type[_Answer], seconds: float) -> _Answer:
         line = self._exchange(order.model_dump_json().encode() + b"\n", seconds)

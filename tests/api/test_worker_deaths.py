@@ -113,6 +113,34 @@ def test_a_worker_that_dies_amid_a_reload_leaves_one_state(
     assert replica.serves("run-c")
 
 
+def test_a_worker_that_hangs_is_found_killed_and_replaced(start: StartReplica, home: Home) -> None:
+    """A reload meanwhile answers 503 "worker lost" and changes nothing; a retry goes well."""
+    replica = started(start, 2, RECOMMENDATION_API_HUNG_SECONDS="1")
+    hung, asked = workers(replica)
+    with connected(replica, asked) as http:
+        os.kill(hung, signal.SIGSTOP)
+        answer = http.post("/models/reload", json={"run_id": "run-b", "release_id": "try"})
+        assert answer.status_code == 503, answer.text
+        assert answer.json()["title"] == "worker lost"
+        assert answer.headers["retry-after"] == "1"
+        assert home.current == "run-a"
+    wait_until("it is replaced", lambda: replaced(replica, hung, "run-a"))
+    assert "is replaced" in replica.log
+    assert replica.reload(run_id="run-b", release_id="try")["workers"] == 2
+    assert complete(replica, "run-b")
+
+
+def test_the_report_does_not_wait_long_for_a_worker_that_hangs(start: StartReplica) -> None:
+    """It is missing from ``GET /models``, so that nobody takes the replica for complete; ``GET /metrics`` says so too."""
+    replica = started(start, 2)
+    hung, asked = workers(replica)
+    with connected(replica, asked) as http, stopped([hung]):
+        http.timeout = httpx.Timeout(8.0)  # Prometheus waits 10
+        report = http.get("/models").json()
+        assert ([worker["pid"] for worker in report["workers"]], report["workers_expected"]) == ([asked], 2)
+        assert 'recommendation_workers{state="serving"} 1.0' in http.get("/metrics").text
+
+
 @pytest.mark.parametrize("mode", ["canary", "shadow"])
 def test_a_trial_survives_the_restart_of_a_worker(start: StartReplica, home: Home, mode: str) -> None:
     """The successor knows the trial; in a canary the same users get the candidate from it."""
