@@ -205,3 +205,21 @@ def test_a_newborn_that_cannot_load_what_is_desired_stays_outside(start: StartRe
     assert {(asked.status, asked.degraded) for asked in answered} == {(200, None)}
     assert {asked.outcome for asked in later} == {"answered"}
     assert worker_of(replica.http.get(f"/recommend/{USERS[0]}")) in workers(replica)
+
+
+def test_sigterm_under_load_loses_no_request(start: StartReplica) -> None:
+    """Whoever got a connection gets an answer; after that connections are refused, not broken."""
+    replica = started(start, 2, RECOMMENDATION_API_DRAIN_SECONDS="0.3")
+    process = replica.process
+    assert process is not None
+    with FreshCrowd(replica, threads=8) as crowd:
+        crowd.wait_for(100)
+        process.terminate()
+        wait_until(
+            "nobody listens", lambda: any(asked.outcome == "refused" for asked in tuple(crowd.asked)), seconds=30
+        )
+    outcomes = [asked.outcome for asked in crowd.asked]
+    assert outcomes.count("lost") == 0
+    assert {asked.status for asked in crowd.asked if asked.outcome == "answered"} == {200}
+    assert process.wait(30) == 0
+    assert "Traceback" not in replica.log
