@@ -34,7 +34,7 @@ from recommendation_api.runtime import Runtime
 _log = logging.getLogger("recommendation_api")
 _PREPARE_SECONDS = 300.0  # for reading and checking a whole run
 _SWITCH_SECONDS = 10.0
-_REPORT_SECONDS = 2.0  # a scrape waits for it
+_REPORT_SECONDS = 2.0  # a worker that hangs must not keep GET /models and GET /metrics from answering
 _LONGEST_LINE = 64 << 20  # bytes; a registry with thousands of runs has a few hundred kilobytes
 _Answer = TypeVar("_Answer", bound=BaseModel)
 

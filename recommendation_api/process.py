@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import ctypes
+import logging
 import os
 import signal
 import socket
+import struct
 import sys
 import threading
 from pathlib import Path
@@ -23,7 +26,11 @@ from recommendation_api.app import Application, create_app
 from recommendation_api.runtime import Runtime
 from recommendation_api.settings import Settings
 
+_log = logging.getLogger("recommendation_api")
 _GRACE_SECONDS = 15
+_LAST_SECONDS = 0.1  # for requests of connections that came before the last moment
+_SO_ATTACH_FILTER = 26  # of Linux; Python's socket module has no name for it
+_BPF_RETURN = 0x06  # with a constant: how many bytes of a packet are let through
 
 
 class Server(uvicorn.Server):
@@ -54,6 +61,28 @@ class Server(uvicorn.Server):
         self._parts.server.close()
         loop = asyncio.get_running_loop()
         loop.call_soon_threadsafe(loop.call_later, self._drain_seconds, super().handle_exit, sig, frame)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop listening, but only after those were answered whom the kernel has connected already."""
+        for listener in sockets or []:
+            _admit_nobody(listener)
+        await asyncio.sleep(_LAST_SECONDS)
+        await super().shutdown(sockets)
+
+
+def _admit_nobody(listener: socket.socket) -> None:
+    """Let the kernel drop what arrives for new connections, where it can: closing a listener resets those that wait.
+
+    Whoever is dropped tries again within about a second, and then finds nobody listening.
+    """
+    if sys.platform != "linux":
+        return
+    accept_no_byte = ctypes.create_string_buffer(struct.pack("HBBI", _BPF_RETURN, 0, 0, 0))
+    program = struct.pack("HP", 1, ctypes.addressof(accept_no_byte))
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+    except OSError as error:
+        _log.info("connections that begin while this process ends may be reset: %s", error)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -105,6 +105,7 @@ class Supervisor:
             for place in self._places:
                 process = place.process
                 if process is None or not self._runtime.occupied(place.slot):
+                    place.answered = time.monotonic()
                     continue  # not there yet, or gone already
                 try:
                     silent = RemoteMember(self._runtime, place.slot).pulse().silent_seconds

@@ -46,6 +46,9 @@ class Replica:
         self.home = home
         self.log_path = home.paths.root / f"{name}.log"
         self._token = token
+        several = int((settings or {}).get("RECOMMENDATION_API_WORKERS", "1")) > 1
+        # a kept connection belongs to one worker, which a test may kill
+        self._limits = httpx.Limits(max_keepalive_connections=0 if several else None)
         self._environment = {
             "MODEL_RELEASE_HOME": str(home.paths.root),
             "RECOMMENDATION_API_REPLICA": name,
@@ -78,7 +81,7 @@ class Replica:
         found = _RUNNING.search(self.log[before:])
         assert found is not None, self.log
         self.http.close()
-        self.http = httpx.Client(base_url=found[1], trust_env=False, timeout=20.0)
+        self.http = httpx.Client(base_url=found[1], trust_env=False, timeout=20.0, limits=self._limits)
         wait_until(f"somebody answers; see {self.log_path}", lambda: self.answers or process.poll() is not None)
         return self
 
@@ -179,10 +182,15 @@ class Replica:
 
     def metric(self, name: str, **labels: str) -> float:
         """Return one sample of ``GET /metrics``; 0 if it is not there yet."""
-        from prometheus_client.parser import text_string_to_metric_families
+        return sample_of(self.http.get("/metrics").text, name, labels)
 
-        for family in text_string_to_metric_families(self.http.get("/metrics").text):
-            for sample in family.samples:
-                if sample.name == name and sample.labels == labels:
-                    return float(sample.value)
-        return 0.0
+
+def sample_of(scraped: str, name: str, labels: Mapping[str, str]) -> float:
+    """Return one sample of what was scraped; 0 if it is not there."""
+    from prometheus_client.parser import text_string_to_metric_families
+
+    for family in text_string_to_metric_families(scraped):
+        for sample in family.samples:
+            if sample.name == name and sample.labels == labels:
+                return float(sample.value)
+    return 0.0
