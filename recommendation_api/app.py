@@ -65,8 +65,10 @@ def create_app(settings: Settings) -> FastAPI:
     metrics = Metrics()
     server = ModelServer(settings, metrics)
     shadow = Shadow(metrics, settings.shadow_queue)
-    log = ExposureLog(settings) if settings.exposures else None
-    recommender = Recommender(server, settings, metrics, shadow)
+    log = None
+    if settings.exposures:
+        log = ExposureLog(settings, on_written=metrics.count_exposures, on_dropped=metrics.count_dropped)
+    recommender = Recommender(server, settings, metrics, shadow, log)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -95,7 +97,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.router.routes.append(Route("/similar/{item_id:any_text}", recommender.similar))
     _add_reload(app, server)
     _add_reads(app, server, metrics)
-    app.include_router(events_router(log if settings.events else None))
+    app.include_router(events_router(log if settings.events else None, metrics.count_events))
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]
     return app
 

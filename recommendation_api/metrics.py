@@ -65,6 +65,16 @@ class Metrics:
             buckets=LATENCY_BUCKETS,
             registry=self.registry,
         )
+        self.exposures = Counter(
+            "recommendation_exposures", "Answers in the exposure log", ["variant"], registry=self.registry
+        )
+        self.exposures_dropped = Counter(
+            "recommendation_exposures_dropped",
+            "Records that are not in the exposure log",
+            ["reason"],
+            registry=self.registry,
+        )
+        self.events = Counter("recommendation_events", "Outcomes that were sent", ["outcome"], registry=self.registry)
         # looking up label children costs more than counting
         self.count_request = cache(self.requests.labels)
         self.time_request = cache(self.latency.labels)
@@ -72,5 +82,24 @@ class Metrics:
             self.empty.labels(endpoint)
             for reason in ("model_error", "no_model"):
                 self.degraded.labels(endpoint, reason)
+        for variant in ("current", "candidate", "degraded"):
+            self.exposures.labels(variant)
+        for reason in ("queue_full", "disk", "invalid"):
+            self.exposures_dropped.labels(reason)
+        for outcome in ("accepted", "invalid", "refused"):
+            self.events.labels(outcome)
         for outcome in ("scored", "failed", "dropped"):
             self.shadow.labels(outcome)
+
+    def count_exposures(self, kind: str, number: int) -> None:
+        """Count answers that were written, by variant; outcomes are counted when they are sent."""
+        if kind != "event":
+            self.exposures.labels(kind).inc(number)
+
+    def count_dropped(self, reason: str, number: int) -> None:
+        """Count records that the exposure log dropped."""
+        self.exposures_dropped.labels(reason).inc(number)
+
+    def count_events(self, outcome: str, number: int) -> None:
+        """Count outcomes that were sent."""
+        self.events.labels(outcome).inc(number)

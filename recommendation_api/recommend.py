@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from recommendation_api.exposure_log import ExposureLog
 from recommendation_api.metrics import Metrics
 from recommendation_api.problems import problem
 from recommendation_api.reload import ModelServer
+from recommendation_api.request_ids import HEADER, RequestIds
 from recommendation_api.serving import Serving
 from recommendation_api.settings import Settings
 from recommendation_api.shadow import Shadow
@@ -25,11 +28,20 @@ _DIGITS = 4
 class Recommender:
     """Answers ``GET /recommend/{user_id}`` and ``GET /similar/{item_id}``."""
 
-    def __init__(self, server: ModelServer, settings: Settings, metrics: Metrics, shadow: Shadow) -> None:
+    def __init__(
+        self,
+        server: ModelServer,
+        settings: Settings,
+        metrics: Metrics,
+        shadow: Shadow,
+        log: ExposureLog | None,
+    ) -> None:
         self._server = server
         self._settings = settings
         self._metrics = metrics
         self._shadow = shadow
+        self._log = log
+        self._request_ids = RequestIds()
 
     async def recommend(self, request: Request) -> Response:
         """Answer with the best items for a user; popular ones for a user that the run does not know."""
@@ -48,12 +60,23 @@ class Recommender:
             self._metrics.count_request(endpoint, "none", "422").inc()
             return problem(422, "invalid request", str(error))
         serving = self._server.serving
-        body, variant = self._make(serving, endpoint, identifier, k)
+        answer = self._make(serving, endpoint, identifier, k)
+        body, variant = orjson.dumps(answer), answer["variant"]
         self._metrics.count_request(endpoint, variant, "200").inc()
-        self._metrics.time_request(endpoint, variant).observe(time.perf_counter() - started)
-        return Response(body, media_type="application/json")
+        seconds = time.perf_counter() - started
+        self._metrics.time_request(endpoint, variant).observe(seconds)
+        request_id = self._request_ids.of(request)
+        if self._log is not None:
+            now = time.time()
+            trial = serving.registry.candidate if now < serving.lease_until and serving.candidate else None
+            self._log.append(
+                (now, request_id, endpoint, identifier, k, answer["run_id"], variant,
+                 trial.release_id if trial else None, serving.generation, answer["items"], answer["known"],
+                 answer["degraded"], seconds)
+            )  # fmt: skip
+        return Response(body, media_type="application/json", headers={HEADER: request_id})
 
-    def _make(self, serving: Serving, endpoint: str, identifier: str, k: int) -> tuple[bytes, str]:
+    def _make(self, serving: Serving, endpoint: str, identifier: str, k: int) -> dict[str, Any]:
         now = time.time()
         run, variant = serving.current, "current"
         if endpoint == "recommend" and serving.in_canary(identifier, now):
@@ -77,18 +100,16 @@ class Recommender:
             self._shadow.offer(serving, endpoint, identifier, k, items)
         if not items:
             self._metrics.empty.labels(endpoint).inc()
-        answer = {"run_id": run.run_id, "variant": variant, "items": items, "known": known, "degraded": None}
-        return orjson.dumps(answer), variant
+        return {"run_id": run.run_id, "variant": variant, "items": items, "known": known, "degraded": None}
 
-    def _degraded(self, serving: Serving, endpoint: str, k: int, reason: str) -> tuple[bytes, str]:
+    def _degraded(self, serving: Serving, endpoint: str, k: int, reason: str) -> dict[str, Any]:
         """Answer with popular items of the last usable run; similar items have no such stand-in."""
         items = serving.fallback[:k] if endpoint == "recommend" else ()
         self._metrics.degraded.labels(endpoint, reason).inc()
         if not items:
             self._metrics.empty.labels(endpoint).inc()
         run_id = serving.current.run_id if serving.current else None
-        answer = {"run_id": run_id, "variant": "degraded", "items": items, "known": False, "degraded": reason}
-        return orjson.dumps(answer), "degraded"
+        return {"run_id": run_id, "variant": "degraded", "items": items, "known": False, "degraded": reason}
 
     def _length(self, text: str | None) -> int:
         if text is None:

@@ -25,6 +25,9 @@ FAMILIES: Mapping[str, tuple[str, set[str]]] = {
     "recommendation_shadow": ("counter", {"outcome"}),
     "recommendation_shadow_overlap": ("histogram", set()),
     "recommendation_shadow_latency_seconds": ("histogram", set()),
+    "recommendation_exposures": ("counter", {"variant"}),
+    "recommendation_exposures_dropped": ("counter", {"reason"}),
+    "recommendation_events": ("counter", {"outcome"}),
 }
 
 
@@ -78,7 +81,7 @@ def test_label_values_come_from_a_fixed_set(replica: Replica) -> None:
     assert values["endpoint"] == {"recommend", "similar"}
     assert values["variant"] <= {"current", "candidate", "degraded", "none"}
     assert values["status"] <= {"200", "422"}
-    assert values["reason"] == {"model_error", "no_model"}
+    assert values["reason"] == {"model_error", "no_model", "queue_full", "disk", "invalid"}
     assert values["slot"] <= {"current", "candidate"}
     assert all(value.replace("_", "").isalpha() for value in values["outcome"])
 
