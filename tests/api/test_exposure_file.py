@@ -3,31 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from recommendation_api.exposure_file import ExposureFile, being_written
 from recommendation_api.exposure_retention import prune
-from tests.api.exposures import NOON
+from tests.api.exposures import NOON, at_most
 
 LINES = [b'{"line":%d}\n' % number for number in range(10)]  # 11 bytes each
 NOW = dt.datetime(2026, 1, 12, 12, tzinfo=dt.UTC)
 FOREVER = 3650
-
-
-@contextmanager
-def at_most(size: int) -> Iterator[None]:
-    """Let no file of this process grow beyond ``size`` bytes: the system refuses as a full disk does."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def create(folder: Path, replica: str = "api-1") -> ExposureFile:

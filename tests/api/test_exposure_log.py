@@ -16,7 +16,7 @@ import pytest
 from model_release.exposures import Exposure, NewOutcome, Outcome
 from recommendation_api.exposure_file import being_written
 from recommendation_api.exposure_log import ExposureLog
-from tests.api.exposures import DAY_SECONDS, NOON, answer, files, logged, request_ids, settings_of
+from tests.api.exposures import DAY_SECONDS, NOON, answer, at_most, files, logged, request_ids, settings_of
 from tests.api.replica import wait_until
 
 
@@ -182,6 +182,17 @@ def test_a_disk_that_refuses_is_tried_again(tmp_path: Path, caplog: pytest.LogCa
     assert request_ids(tmp_path)[:6] == ["kept", *(f"r-{number}" for number in range(5))]
     assert caplog.text.count("can't be written") == 1
     assert caplog.text.count("are written again") == 1
+
+
+def test_a_disk_that_is_full_in_the_middle_of_a_piece_loses_and_repeats_nothing(tmp_path: Path) -> None:
+    """What was written stays written; the rest goes to the next file, in order."""
+    names = [f"r-{number}" for number in range(10)]
+    with at_most(2000), running(tmp_path) as log:
+        for name in names:
+            log.append(answer(name))
+        wait_until("all are written", lambda: log.written["current"] == len(names))
+    assert request_ids(tmp_path) == names
+    assert [path.stat().st_size <= 2000 for path in files(tmp_path)] == [True, True]
 
 
 def test_stop_on_a_disk_that_refuses_counts_what_is_lost(tmp_path: Path) -> None:
