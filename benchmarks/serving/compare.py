@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.serving import interleaved, model, systems
 from benchmarks.serving.interleaved import Series, ratios
-from benchmarks.serving.report import Bars, Report, spread, table
+from benchmarks.serving.report import Panel, Report, spread, table
 from benchmarks.serving.running import Running, running
 
 LISTS, FACTORS = "ours, lists", "ours, factors"
@@ -63,9 +63,9 @@ def _report(series: Sequence[Series], options: dict[str, float | list[int]]) -> 
         rows=[dataclasses.asdict(one) for one in series],
         table=table(titles, lines),
         notes=[note for our in ours for note in _targets(our, series)],
-        bars=[
-            Bars("requests per second", {one.name: _range(one.per_second) for one in series}),
-            Bars("p99, milliseconds", {one.name: _range(one.p99) for one in series}),
+        panels=[
+            Panel("requests per second", {one.name: _range(one.per_second) for one in series}),
+            Panel("p99, milliseconds", {one.name: _range(one.p99) for one in series}),
         ],
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import math
 import os
 import platform
 import re
@@ -21,11 +22,12 @@ from scripts.services import PROJECT
 PAGE = PROJECT / "docs" / "benchmarks.md"
 PICTURES = PROJECT / "docs" / "pictures"
 _EXPOSURES = "exposures" in Settings.model_fields  # then they are recorded unless somebody says otherwise
+_ROUND = 100  # from here on no digits after the point
 _OURS, _OTHERS = "#1f6feb", "#8c959f"
 
 
 @dataclass(frozen=True)
-class Bars:
+class Panel:
     """One panel of the picture: per system the median and the range."""
 
     title: str
@@ -41,7 +43,7 @@ class Report:
         rows: everything that was measured.
         table: markdown.
         notes: what the reader must know beside the table, one sentence each.
-        bars: panels of the picture; none: there is no picture.
+        panels: of the picture; none: there is no picture.
     """
 
     part: str
@@ -49,7 +51,7 @@ class Report:
     rows: Sequence[Mapping[str, Any]]
     table: str
     notes: Sequence[str] = ()
-    bars: Sequence[Bars] = ()
+    panels: Sequence[Panel] = ()
 
     def write(self, output: Path, *, docs: bool) -> None:
         """Print it, keep it below ``output``, and put it into the documentation if ``docs``."""
@@ -73,14 +75,14 @@ class Report:
         output.mkdir(parents=True, exist_ok=True)
         (output / f"serving-{self.part}.json").write_text(json.dumps(document, indent=2) + "\n")
         (output / f"serving-{self.part}.md").write_text(f"{text}\n")
-        if self.bars:
-            draw(output / f"serving-{self.part}.svg", self.bars)
+        if self.panels:
+            draw(output / f"serving-{self.part}.svg", self.panels)
         if docs:
             on = "metrics and exposure log on" if _EXPOSURES else "metrics on; this version has no exposure log"
             settings = ", ".join(f"{name} {_shown(value)}" for name, value in self.options.items())
             _fill(self.part, f"Measured at commit {commit}, {on}; {settings}.\n\n{text}")
-            if self.bars:
-                draw(PICTURES / f"serving-{self.part}.svg", self.bars)
+            if self.panels:
+                draw(PICTURES / f"serving-{self.part}.svg", self.panels)
 
 
 def spread(values: Sequence[float], shape: str = ".1f") -> str:
@@ -96,23 +98,29 @@ def table(titles: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines)
 
 
-def draw(file: Path, panels: Sequence[Bars]) -> None:
-    """Draw horizontal bars on a logarithmic scale."""
+def draw(file: Path, panels: Sequence[Panel]) -> None:
+    """Draw medians with their ranges on a logarithmic scale; points, for a bar would have to begin at nothing."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
     with mpl.rc_context({"svg.hashsalt": "serving", "font.size": 9}):  # the same figures give the same file
         names = list(panels[0].values)
-        figure = Figure(figsize=(9, 0.6 + 0.34 * len(names)), layout="constrained")
+        figure = Figure(figsize=(9, 0.8 + 0.34 * len(names)), layout="constrained")
         axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
         for axis, panel in zip(axes, panels, strict=True):
-            middle = [panel.values[name][0] for name in names]
-            errors = [[mid - panel.values[name][1] for mid, name in zip(middle, names, strict=True)],
-                      [panel.values[name][2] - mid for mid, name in zip(middle, names, strict=True)]]  # fmt: skip
-            colours = [_OURS if name.startswith("ours") else _OTHERS for name in names]
-            axis.barh(names, middle, xerr=errors, color=colours, log=True, error_kw={"lw": 0.8})
-            axis.set_title(panel.title, fontsize=9)
-            axis.grid(axis="x", which="major", alpha=0.3)
+            for name, (middle, low, high) in panel.values.items():
+                colour = _OURS if name.startswith("ours") else _OTHERS
+                axis.errorbar(middle, name, xerr=[[middle - low], [high - middle]], fmt="o", color=colour, capsize=2)
+                axis.annotate(f"{middle:,.3g}" if middle < _ROUND else f"{middle:,.0f}", (middle, name), (0, 5),
+                              textcoords="offset points", ha="center", fontsize=7)  # fmt: skip
+            axis.set(xscale="log", title=panel.title)
+            axis.set_xlim(10 ** math.floor(math.log10(min(low for _, low, _ in panel.values.values()))),
+                          10 ** math.ceil(math.log10(max(high for _, _, high in panel.values.values()))))  # fmt: skip
+            axis.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+            axis.xaxis.set_minor_formatter(NullFormatter())
+            axis.grid(visible=True, alpha=0.3)
+        axes[0].margins(y=0.1)
         axes[0].invert_yaxis()
         figure.savefig(file, format="svg", metadata={"Date": None})
 
