@@ -113,6 +113,7 @@ class Load:
     on_answer: Callable[[Answer], None] = lambda _: None
     _answers: list[Answer] = field(default_factory=list, init=False)
     _start: float = field(default=0.0, init=False)
+    _stop: threading.Event = field(default_factory=threading.Event, init=False)
 
     async def run(self) -> list[Answer]:
         """Send everything; return the answers in the order in which they came.
@@ -121,12 +122,11 @@ class Load:
         """
         loop = asyncio.get_running_loop()
         due: asyncio.Queue[int | None] = asyncio.Queue()
-        self._answers, self._start, stop = [], time.monotonic(), threading.Event()
+        self._answers, self._start = [], time.monotonic()
+        self._stop.clear()
         # A thread, for an event loop's timers are whole milliseconds.
         pacer = threading.Thread(
-            target=self._pace,
-            args=(lambda number: loop.call_soon_threadsafe(due.put_nowait, number), stop),
-            daemon=True,
+            target=self._pace, args=(lambda number: loop.call_soon_threadsafe(due.put_nowait, number),), daemon=True
         )
         pacer.start()
         try:
@@ -134,14 +134,18 @@ class Load:
                 for _ in range(self.connections):
                     group.create_task(self._work(due))
         finally:
-            stop.set()
+            self._stop.set()
             pacer.join()
         return self._answers
 
-    def _pace(self, release: Callable[[int | None], object], stop: threading.Event) -> None:
+    def finish(self) -> None:
+        """Let nothing more fall due; ``run`` returns when what was due is answered."""
+        self._stop.set()
+
+    def _pace(self, release: Callable[[int | None], object]) -> None:
         for number in range(round(self.rate * self.seconds)):
-            if stop.wait(max(0.0, self._due(number) - time.monotonic())):
-                return
+            if self._stop.wait(max(0.0, self._due(number) - time.monotonic())):
+                break
             release(number)
         for _ in range(self.connections):
             release(None)

@@ -1,12 +1,16 @@
 #!/usr/bin/env bash
-# Pin requirements.in and requirements-dev.in into requirements.txt and requirements-dev.txt, with hashes,
-# for Python 3.11 to 3.13. Pins that still fit are kept; `--upgrade` takes the newest of everything.
+# Pin requirements.in and requirements-dev.in into requirements.txt and requirements-dev.txt, and what the peers of
+# benchmarks/serving need (benchmarks/requirements-*.in), with hashes, for Python 3.11 to 3.13. Pins that still fit are kept; `--upgrade` takes the newest of everything.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 bash scripts/setup.sh
-for name in requirements requirements-dev; do
+names=(requirements requirements-dev)
+for file in benchmarks/requirements-*.in; do
+    names+=("${file%.in}")
+done
+for name in "${names[@]}"; do
     .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
         --no-emit-index-url --no-header "$@" "$name.in" -o "$name.txt"
 done
-git --no-pager diff --stat -- requirements.txt requirements-dev.txt
+git --no-pager diff --stat -- '*requirements*.txt'

@@ -199,6 +199,22 @@ def test_bodies_and_moments_reach_the_callback(start: StartServer) -> None:
     assert sorted(request.partition(b"\r\n\r\n")[2] for request in server.requests)[3] == b'{"n": 3}'
 
 
+def test_load_may_be_ended_early(start: StartServer) -> None:
+    """After ``finish`` nothing falls due; what was sent is answered."""
+    server, seen = start(lambda _: answer()), list[Answer]()
+
+    def end_after_ten(one: Answer) -> None:
+        seen.append(one)
+        if len(seen) == 10:
+            load.finish()
+
+    load = Load("127.0.0.1", server.port, RATE, 60.0, lambda number: get(f"/{number}"), on_answer=end_after_ten)
+    assert asyncio.run(load.run()) == seen
+    assert 10 <= len(seen) < 60 * RATE / 2
+    assert sorted(one.number for one in seen) == list(range(len(seen)))
+    assert summarise(seen).lost == 0
+
+
 def test_percentiles_are_latencies_that_somebody_had() -> None:
     """Nearest rank: of 1 to 100 the p50 is 50, the p99 is 99; failures are not among them."""
     answers = [Answer(number, 0.0, float(number), 200, b"", None) for number in range(1, 101)]
