@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from model_release import golden
 from model_release.adapters import ranked_lists
-from model_release.adapters.ranked_lists import open_model
 from model_release.adapters.run_store import RunStore
+from model_release.adapters.serving_formats import open_model
 from model_release.artifact import GOLDEN_NAME, Algorithm, DataSnapshot, Manifest, ServingFormat
 from model_release.paths import ReleasePaths
 

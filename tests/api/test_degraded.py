@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import pytest
 
 from tests.api.conftest import StartReplica
@@ -106,8 +109,11 @@ def test_a_broken_candidate_does_not_hold_a_new_current_run_back(start: StartRep
     replica = start()
     assert replica.serves("run-a")
     alter_a_byte(home.runs.folder("run-c") / "user_lists.npy")
+    pid = replica.worker.pid
+    os.kill(pid, signal.SIGSTOP)  # it sees none of the two alone
     home.commit("run-b")
     home.commit("run-c", mode="canary", rollout_share=1.0)
+    os.kill(pid, signal.SIGCONT)
     wait_until("it serves the new run", lambda: replica.worker.current == "run-b")
     assert replica.serves("run-b")
     assert replica.worker.candidate is None
