@@ -18,14 +18,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from model_release import __version__, golden
-from model_release.adapters import factors, ranked_lists
-from model_release.adapters.factors import Seen
-from model_release.adapters.files import write_file
+from model_release import __version__
 from model_release.adapters.run_store import RunStore
-from model_release.adapters.serving_formats import open_model
 from model_release.artifact import (
-    GOLDEN_NAME,
     Algorithm,
     DataSnapshot,
     FactorsFormat,
@@ -40,18 +35,11 @@ from model_release.paths import ReleasePaths
 from pipeline.config import PipelineConfig, check_servable, load_config
 from pipeline.options import check_algorithm
 from pipeline.progress import log_to_terminal, step
+from pipeline.run_files import write_golden, write_run
 from pipeline.window import Window, parse_as_of
 
 if TYPE_CHECKING:
     import polars as pl
-
-    from pipeline.algorithms.protocol import TrainingData
-
-_GOLDEN_USERS = 20
-_GOLDEN_ITEMS = 10
-_GOLDEN_K = 20
-_POPULAR_WINDOW_DAYS = 28.0
-_UNKNOWN_USER = "nobody-knows-this-user"
 
 
 @dataclass(frozen=True)
@@ -168,11 +156,8 @@ def _publish(
         fitted = model.fit(data, seed=plan.algorithm.seed)
     try:
         with store.staging(plan.run_id) as folder:
-            if isinstance(plan.serving, FactorsFormat):
-                _write_factors(config, folder, plan.serving, data, _names(data, items), fitted)
-            else:
-                _write_lists(config, folder, data, _names(data, items), fitted)
-            _write_golden(folder, plan.manifest(store.entries(folder)), data)
+            write_run(config, folder, plan.serving, data, items, fitted)
+            write_golden(folder, plan.manifest(store.entries(folder)), data)
             with step(f"publish run {plan.run_id}"):
                 store.publish(plan.manifest(store.entries(folder)))
     except RunExistsError:
@@ -184,80 +169,6 @@ def _serving(config: PipelineConfig) -> ServingFormat | FactorsFormat:
     if config.training.serving == "factors":
         return FactorsFormat(exclude_seen=not config.repeat_purchases, depth=config.training.user_list_length)
     return ServingFormat(format="ranked_lists")
-
-
-def _names(data: TrainingData, items: pl.DataFrame) -> list[str | None]:
-    """Return the name of every item, in the order of their codes."""
-    names = dict(zip(items["item_id"].to_list(), items["name"].to_list(), strict=True))
-    return [names.get(item_id) for item_id in data.item_ids]
-
-
-def _write_factors(
-    config: PipelineConfig,
-    folder: Path,
-    serving: FactorsFormat,
-    data: TrainingData,
-    names: list[str | None],
-    fitted: Any,
-) -> None:
-    from pipeline.algorithms.protocol import HasFactors
-    from pipeline.ranking import popular_items
-
-    if not isinstance(fitted, HasFactors):
-        raise TypeError(f"{type(fitted).__name__} has no factors although FACTOR_ALGORITHMS names its algorithm")
-    with step("write the factors") as doing:
-        doing.rows = len(fitted.user_factors)
-        factors.write(
-            folder,
-            serving,
-            user_ids=data.user_ids,
-            item_ids=data.item_ids,
-            user_factors=fitted.user_factors,
-            item_factors=fitted.item_factors,
-            popular=popular_items(data, window_days=_POPULAR_WINDOW_DAYS, depth=config.training.user_list_length),
-            seen=Seen(data.known.indptr, data.known.indices) if serving.exclude_seen else None,
-            item_names=names,
-        )
-
-
-def _write_lists(
-    config: PipelineConfig, folder: Path, data: TrainingData, names: list[str | None], fitted: Any
-) -> None:
-    from pipeline.ranking import popular_items, rank_users, similar_items
-
-    training = config.training
-    with step("rank items for every user") as doing:
-        lists = rank_users(fitted, data, depth=training.user_list_length, repeat_purchases=config.repeat_purchases)
-        doing.rows = len(lists)
-    with step("find similar items") as doing:
-        similar = similar_items(data, depth=training.similar_list_length)
-        doing.rows = len(similar)
-    ranked_lists.write(
-        folder,
-        user_ids=data.user_ids,
-        item_ids=data.item_ids,
-        user_lists=lists,
-        similar_lists=similar,
-        popular=popular_items(data, window_days=_POPULAR_WINDOW_DAYS, depth=training.user_list_length),
-        item_names=names,
-    )
-
-
-def _write_golden(folder: Path, manifest: Manifest, data: TrainingData) -> None:
-    """Record what the files just written answer: for users and items spread over all, and for an unknown user."""
-    model = open_model(folder, manifest)
-    users = [("recommend", name, _GOLDEN_K) for name in _spread(data.user_ids, _GOLDEN_USERS)]
-    items = [("similar", name, _GOLDEN_K) for name in _spread(data.item_ids, _GOLDEN_ITEMS)]
-    unknown = _UNKNOWN_USER
-    while unknown in set(data.user_ids):
-        unknown += "-"
-    requests = golden.record(model, [*users, *items, ("recommend", unknown, _GOLDEN_K)])
-    lines = "".join(request.model_dump_json() + "\n" for request in requests)
-    write_file(folder / GOLDEN_NAME, lines.encode())
-
-
-def _spread(names: Sequence[str], count: int) -> list[str]:
-    return [names[len(names) * number // count] for number in range(count)] if len(names) > count else list(names)
 
 
 def _content(
