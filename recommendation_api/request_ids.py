@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import secrets
 from collections.abc import Iterable
@@ -14,10 +15,10 @@ _USABLE = re.compile(REQUEST_ID_PATTERN.encode())
 
 
 class RequestIds:
-    """Names for the requests of one process; no other process makes the same."""
+    """Names for the requests of one process: they begin with its number in hexadecimal, and no other one makes the same."""
 
     def __init__(self) -> None:
-        self._prefix = secrets.token_hex(8)
+        self._prefix = f"{os.getpid():x}-{secrets.token_hex(6)}"
         self._numbers = itertools.count(1)
 
     def of(self, headers: Iterable[tuple[bytes, bytes]]) -> str:

@@ -9,13 +9,13 @@ import subprocess
 import threading
 import time
 from pathlib import Path
-from typing import Self
 
 import httpx
 import pytest
 
 from model_release.exposures import Exposure
 from tests.api.conftest import StartReplica
+from tests.api.crowd import Crowd
 from tests.api.exposures import files, logged, request_ids
 from tests.api.home import UNKNOWN, Home
 from tests.api.replica import Replica, wait_until
@@ -113,7 +113,7 @@ def test_the_log_may_be_switched_off(start: StartReplica) -> None:
     assert not replica.home.paths.exposures.exists()
 
 
-class Crowd:
+class Naming(Crowd):
     """Callers that name every request, and keep when each was answered."""
 
     def __init__(self, url: str, prefix: str) -> None:
@@ -121,13 +121,12 @@ class Crowd:
         self.statuses: set[int] = set()
         self._url = url
         self._names = (f"{prefix}-{number}" for number in itertools.count())
-        self._stop = threading.Event()
         self._lock = threading.Lock()
-        self._threads = [threading.Thread(target=self._ask) for _ in range(CALLERS)]
+        super().__init__(CALLERS)
 
-    def _ask(self) -> None:
+    def ask(self, _: int) -> None:
         with httpx.Client(base_url=self._url, trust_env=False, timeout=20.0) as http:
-            while not self._stop.is_set():
+            while not self.over:
                 with self._lock:
                     name = next(self._names)
                 try:
@@ -142,16 +141,6 @@ class Crowd:
         now = time.monotonic()
         return {name for name, at in list(self.answered.items()) if at < now - 1.0}
 
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
     def wait_for_more(self, count: int) -> None:
         wanted = len(self.answered) + count
         wait_until("the crowd goes on", lambda: len(self.answered) >= wanted)
@@ -163,7 +152,7 @@ def test_kill_9_costs_the_last_second_at_most(start: StartReplica) -> None:
     root = replica.home.paths.root
     before: dict[Path, bytes] = {}
     for crash in range(3):
-        with Crowd(replica.url, f"crash-{crash}") as asking:
+        with Naming(replica.url, f"crash-{crash}") as asking:
             wait_until("some answers are old enough", lambda asking=asking: len(asking.older_than_a_second()) > 20)  # type: ignore[misc]  # bound in the loop
             old = asking.older_than_a_second()
             replica.kill()
@@ -179,7 +168,7 @@ def test_kill_9_costs_the_last_second_at_most(start: StartReplica) -> None:
 def test_a_stopped_replica_has_written_everything(start: StartReplica) -> None:
     """SIGTERM loses nothing."""
     replica = start()
-    with Crowd(replica.url, "stop") as asking:
+    with Naming(replica.url, "stop") as asking:
         asking.wait_for_more(50)
     replica.close()
     assert set(asking.answered) <= set(request_ids(replica.home.paths.root))
@@ -196,7 +185,7 @@ def test_a_full_disk_fails_no_request(start: StartReplica) -> None:
     def dropped() -> float:
         return replica.metric("recommendation_exposures_dropped_total", reason="disk")
 
-    with Crowd(replica.url, "full") as asking:
+    with Naming(replica.url, "full") as asking:
         asking.wait_for_more(20)
         wait_until("the log has begun", lambda: len(logged(root)) > 0)
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (0, unlimited[1]))

@@ -6,12 +6,12 @@ import json
 import os
 import signal
 import threading
-from typing import Self
 
 import httpx
 from filelock import FileLock
 
 from tests.api.conftest import StartReplica
+from tests.api.crowd import Crowd
 from tests.api.home import UNKNOWN, Home
 from tests.api.replica import Replica, wait_until
 from tests.runs import USERS
@@ -20,30 +20,19 @@ RELOADS = 20
 CALLERS = 4
 
 
-class Crowd:
+class Asking(Crowd):
     """Threads that ask without a pause, and keep every answer."""
 
     def __init__(self, url: str) -> None:
         self.answers: list[tuple[str, int, bytes]] = []
         self.errors: list[Exception] = []
         self._url = url
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(CALLERS)]
+        super().__init__(CALLERS)
 
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _ask(self, number: int) -> None:
+    def ask(self, number: int) -> None:
         users = (*USERS, UNKNOWN)
         with httpx.Client(base_url=self._url, trust_env=False, timeout=20.0) as http:
-            while not self._stop.is_set():
+            while not self.over:
                 user = users[(number + len(self.answers)) % len(users)]
                 try:
                     answer = http.get(f"/recommend/{user}")
@@ -61,7 +50,7 @@ class Crowd:
 def test_reloads_under_load_lose_nothing_and_mix_nothing(replica: Replica) -> None:
     """Each answer is a 200 with the very list of the run that it names; both runs answered."""
     lists = {run_id: replica.home.lists(run_id) for run_id in ("run-a", "run-b")}
-    with Crowd(replica.url) as crowd:
+    with Asking(replica.url) as crowd:
         crowd.wait_for_more(20)
         for number in range(RELOADS):
             replica.reload(run_id=("run-b", "run-a")[number % 2])
@@ -78,7 +67,7 @@ def test_reloads_under_load_lose_nothing_and_mix_nothing(replica: Replica) -> No
 
 def test_after_the_200_no_answer_is_of_the_old_run(replica: Replica) -> None:
     """Requests that begin after the receipt get the new run, however many are under way."""
-    with Crowd(replica.url) as crowd:
+    with Asking(replica.url) as crowd:
         crowd.wait_for_more(20)
         for number in range(RELOADS):
             run_id = ("run-b", "run-a")[number % 2]

@@ -6,17 +6,16 @@ import http.client
 import json
 import os
 import signal
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 import httpx
 
 from model_release.contract import WorkerReport
+from tests.api.crowd import Crowd
 from tests.api.replica import Replica, wait_until
 from tests.runs import USERS
 
@@ -105,25 +104,14 @@ class Asked:
     pid: int | None = None
 
 
-class FreshCrowd:
+class FreshCrowd(Crowd):
     """Threads that ask without a pause, each time over a new connection."""
 
     def __init__(self, replica: Replica, threads: int = 4) -> None:
         self.asked: list[Asked] = []
         url = httpx.URL(replica.url)
         self._address = url.host, url.port or 80
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._ask_on) for _ in range(threads)]
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
+        super().__init__(threads)
 
     def since(self, moment: float) -> list[Asked]:
         """Return what was sent after ``moment`` (``time.monotonic()``)."""
@@ -139,8 +127,8 @@ class FreshCrowd:
 
         wait_until("the crowd goes on", enough)
 
-    def _ask_on(self) -> None:
-        while not self._stop.is_set():
+    def ask(self, _: int) -> None:
+        while not self.over:
             self.asked.append(ask_once(self._address))
 
 
