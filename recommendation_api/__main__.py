@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import socket
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 from model_release.errors import ConfigurationError
 from recommendation_api.process import Server, address_of, listen
+from recommendation_api.runtime import Runtime
 from recommendation_api.settings import PREFIX, Settings
 from recommendation_api.supervisor import Supervisor
 
@@ -39,8 +42,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if settings.workers == 1:
             Server(settings).run(sockets=[listener])
         else:
-            Supervisor(settings, listener).run()
+            _supervise(parser, settings, listener)
     return 0
+
+
+def _supervise(parser: argparse.ArgumentParser, settings: Settings, listener: socket.socket) -> None:
+    with ExitStack() as stack:
+        try:
+            runtime = stack.enter_context(Runtime.make(settings.workers))
+        except ConfigurationError as error:
+            parser.error(str(error))
+        Supervisor(settings, listener, runtime).run()
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The folder that the worker processes of one replica share while it runs: who is there, how to reach them, one lock.
 
+<folder>/replica.alive         locked by the supervisor, likewise
 <folder>/worker-<slot>.alive   locked by the process in that slot for as long as it lives, however it ends
 <folder>/worker-<slot>.sock    its control socket, see ``control.py``
 <folder>/change.lock           held by whoever changes what is served, or joins
@@ -10,16 +11,23 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
+import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from filelock import FileLock, Timeout
 
 from model_release.errors import ConfigurationError, StateBusyError
 
 METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # read by prometheus_client when it is imported
+_PREFIX = "recommendation-api-"
+_REPLICA = "replica.alive"
+_YOUNG_SECONDS = 60.0  # a folder that is made at this moment has no lock yet
 _POLL_SECONDS = 0.005
 _LONGEST_SOCKET_PATH = 100  # bytes; the kernel takes 107
 
@@ -36,20 +44,35 @@ class Runtime:
     folder: Path
     workers: int
 
-    def prepare(self) -> None:
-        """Make the folder, for processes of this user alone.
+    @classmethod
+    @contextmanager
+    def make(cls, workers: int) -> Iterator[Self]:
+        """Make a folder below ``TMPDIR``, for processes of this user alone; it is removed at the end.
+
+        Folders of replicas that were killed before they could do that are removed, too.
 
         Raises:
             ConfigurationError: its path is too long for a socket.
         """
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        try:
+            made = cls(folder, workers)
+            made.check_length()
+            with _locked(folder / _REPLICA):
+                _remove_leftovers(folder.parent)
+                made.metrics.mkdir()
+                yield made
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def check_length(self) -> None:
+        """Raise ``ConfigurationError`` if the path is too long for a socket."""
         longest = len(os.fsencode(self.socket(self.workers)))
         if longest > _LONGEST_SOCKET_PATH:
             raise ConfigurationError(
                 f"the path of the control sockets would have {longest} bytes, at most {_LONGEST_SOCKET_PATH} can be "
                 f"used: set TMPDIR to a shorter folder than {self.folder.parent}"
             )
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.metrics.mkdir(exist_ok=True)
 
     @property
     def metrics(self) -> Path:
@@ -67,26 +90,15 @@ class Runtime:
         Raises:
             StateBusyError: another process is there.
         """
-        handle = self._open(slot)
         try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise StateBusyError(f"slot {slot} of this replica is taken by another process") from error
-            yield
-        finally:
-            os.close(handle)
+            with _locked(self._alive(slot)):
+                yield
+        except BlockingIOError as error:
+            raise StateBusyError(f"slot {slot} of this replica is taken by another process") from error
 
     def occupied(self, slot: int) -> bool:
         """Whether a process is in ``slot``."""
-        handle = self._open(slot)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return True
-        finally:
-            os.close(handle)
-        return False
+        return _is_locked(self._alive(slot))
 
     @contextmanager
     def changing(self, *, seconds: float) -> Iterator[None]:
@@ -107,5 +119,37 @@ class Runtime:
         finally:
             lock.release()
 
-    def _open(self, slot: int) -> int:
-        return os.open(self.folder / f"worker-{slot}.alive", os.O_RDWR | os.O_CREAT, 0o600)
+    def _alive(self, slot: int) -> Path:
+        return self.folder / f"worker-{slot}.alive"
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a lock that the kernel takes back when this process dies; ``BlockingIOError`` if another one holds it."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _is_locked(path: Path) -> bool:
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+def _remove_leftovers(parent: Path) -> None:
+    """Remove the folders of this user's replicas of which no process lives."""
+    for sign in parent.glob(f"{_PREFIX}*/{_REPLICA}"):
+        folder = sign.parent
+        stat = folder.lstat()
+        ours = stat.st_uid == os.getuid() and not folder.is_symlink()
+        if ours and time.time() - stat.st_mtime > _YOUNG_SECONDS and not any(map(_is_locked, folder.glob("*.alive"))):
+            shutil.rmtree(folder, ignore_errors=True)

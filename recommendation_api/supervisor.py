@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 from recommendation_api.control import RemoteMember
 from recommendation_api.problems import WorkerLostError
@@ -45,13 +42,13 @@ class Supervisor:
     Args:
         settings: of the replica; the workers read the same environment.
         listener: bound; the workers listen on it.
+        runtime: the folder that they share.
     """
 
-    def __init__(self, settings: Settings, listener: socket.socket) -> None:
+    def __init__(self, settings: Settings, listener: socket.socket, runtime: Runtime) -> None:
         self._settings = settings
         self._listener = listener
-        self._folder = Path(tempfile.mkdtemp(prefix="recommendation-api-"))
-        self._runtime = Runtime(self._folder, settings.workers)
+        self._runtime = runtime
         self._places = [_Place(slot) for slot in range(settings.workers)]
         self._stopping = threading.Event()
         self._lifeline: tuple[int, int] = os.pipe()
@@ -62,7 +59,6 @@ class Supervisor:
             signal.signal(sig, lambda *_: self._stopping.set())
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a restart would lose what a reload keeps
         try:
-            self._runtime.prepare()
             watcher = threading.Thread(target=self._ask, name="hung", daemon=True)
             watcher.start()
             while not self._stopping.wait(_POLL_SECONDS):
@@ -70,7 +66,6 @@ class Supervisor:
                     self._tend(place)
         finally:
             self._stop()
-            shutil.rmtree(self._folder, ignore_errors=True)
 
     def _tend(self, place: _Place) -> None:
         process = place.process
@@ -91,7 +86,7 @@ class Supervisor:
         listener = self._listener.fileno()
         place.process = subprocess.Popen(  # noqa: S603  (this project's own program)
             [sys.executable, "-m", "recommendation_api.process", "--slot", str(place.slot),
-             "--workers", str(self._settings.workers), "--folder", str(self._folder),
+             "--workers", str(self._settings.workers), "--folder", str(self._runtime.folder),
              "--listener", str(listener), "--lifeline", str(reader)],
             env={**os.environ, METRICS_VARIABLE: str(self._runtime.metrics)},
             pass_fds=(listener, reader),
