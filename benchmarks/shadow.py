@@ -4,7 +4,8 @@
     python -m benchmarks.shadow --hogs 3         the same, with other programs that want every core
     python -m benchmarks.shadow --closed 16      as many requests as 16 connections can make
 
-A replica process serves 10,000 items from ranked lists; this process asks it over loopback.
+A replica serves 10,000 items from ranked lists; this process asks it over loopback.  RECOMMENDATION_API_WORKERS=2 before
+the command gives it two workers; what ``--set`` changes holds for a replica of one.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import httpx
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.replica import Replica
 from model_release import golden, rollout
 from model_release.adapters import ranked_lists
 from model_release.adapters.file_ledger import FileLedger
@@ -41,7 +43,7 @@ from model_release.rollout import Move
 ITEMS, USERS, DEPTH = 10_000, 5_000, 100
 Floats = npt.NDArray[np.float64]
 TOKEN = "benchmark"  # noqa: S105  (of a replica that lives for a minute)
-_RUNNING = re.compile(r"Uvicorn running on http://127\.0\.0\.1:(\d+)")
+_RUNNING = re.compile(r"listening on http://127\.0\.0\.1:(\d+)")
 
 _PROGRAM = """
 import time, types
@@ -142,7 +144,10 @@ def replica(paths: ReleasePaths, constants: Sequence[str], candidate_ms: float) 
             if process.poll() is not None:
                 raise RuntimeError(log_path.read_text(encoding="utf-8"))
             time.sleep(0.05)
-        yield int(found[1])
+        started = Replica(int(found[1]), process.pid, log_path)
+        if started.wait_converged(60.0) is None:
+            raise RuntimeError(log_path.read_text(encoding="utf-8"))
+        yield started.port
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(20)
