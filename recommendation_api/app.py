@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
-from typing import Annotated, Any
+from typing import Annotated
 
 import anyio.to_thread
 from fastapi import Body, Depends, FastAPI
 from prometheus_client import CONTENT_TYPE_LATEST
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from model_release import __version__
 from model_release.contract import (
@@ -20,7 +20,6 @@ from model_release.contract import (
     LeaseReceipt,
     LeaseRequest,
     ModelsReport,
-    Problem,
     ReloadReceipt,
     ReloadRequest,
 )
@@ -40,11 +39,6 @@ from recommendation_api.shadow import Shadow
 from recommendation_api.worker import Worker
 
 _EMPTY = ReloadRequest()
-_REFUSALS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem, "description": title}
-    for status, title in ((401, "token"), (403, "token"), (404, "unknown run"), (409, "conflict"), (413, "body too large"), (422, "invalid"),
-                          (424, "artifact unusable"), (503, "try again"))
-}  # fmt: skip
 
 
 class Application:
@@ -145,14 +139,14 @@ async def _cancel(task: asyncio.Task[None]) -> None:
 
 
 def _add_reload(app: FastAPI, server: ModelServer) -> None:
-    @app.post(RELOAD_PATH, tags=["release"], responses=_REFUSALS)
+    @app.post(RELOAD_PATH, tags=["release"], responses=openapi.CHANGE_REFUSED)
     def reload_models(
         by: Caller, request: Annotated[ReloadRequest | None, Body(openapi_examples=openapi.RELOADS)] = None
     ) -> ReloadReceipt:
         """Serve what the registry desires, prepare a run, or, without a generation, change what is desired by hand."""
         return server.reload(request or _EMPTY, by)
 
-    @app.post(LEASE_PATH, tags=["release"], responses=_REFUSALS, dependencies=[Depends(caller)])
+    @app.post(LEASE_PATH, tags=["release"], responses=openapi.CHANGE_REFUSED, dependencies=[Depends(caller)])
     def renew_lease(request: Annotated[LeaseRequest, Body(openapi_examples=openapi.LEASES)]) -> LeaseReceipt:
         """Let a candidate stay on trial for a while longer."""
         return server.lease(request)
@@ -169,13 +163,13 @@ def _add_reads(app: FastAPI, parts: Application) -> None:
         """Answer as long as the process can."""
         return {"status": "live"}
 
-    @app.get("/health/ready", tags=["health"], responses={503: {"model": Problem}})
+    @app.get("/health/ready", tags=["health"], response_model=dict[str, str], responses=openapi.refusals(503))
     async def ready() -> Response:
         """Answer 200 if this replica has a usable current run to answer with, else 503 with the reason."""
         reason = parts.server.not_ready()
         return JSONResponse({"status": "ready"}) if reason is None else problems.problem(503, "not ready", reason)
 
-    @app.get("/metrics", tags=["health"], response_class=Response)
+    @app.get("/metrics", tags=["health"], response_class=PlainTextResponse, responses=openapi.refusals(503))
     def scrape() -> Response:
         """Return the metrics of all workers in Prometheus' text format."""
         return Response(parts.exposition.render(), media_type=CONTENT_TYPE_LATEST)
