@@ -39,7 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if settings.workers == 1:
             Server(settings).run(sockets=[listener])
         else:
-            Supervisor(settings, listener).run()
+            try:
+                Supervisor(settings, listener).run()
+            except ConfigurationError as error:  # the folder for temporary files
+                parser.error(str(error))
     return 0
 
 

@@ -20,6 +20,7 @@ import uvicorn
 from prometheus_client import values
 
 from recommendation_api.app import Application, create_app
+from recommendation_api.connection import Connection
 from recommendation_api.runtime import Runtime
 from recommendation_api.settings import Settings
 
@@ -34,6 +35,8 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
+                http=type("Connection", (Connection,), {"request_seconds": settings.request_seconds}),
+                ws="none",  # no route speaks it
                 workers=1,
                 proxy_headers=False,  # who calls is who is connected
                 access_log=False,  # the metrics count; a line per request costs more than the answer
