@@ -13,15 +13,15 @@ import secrets
 import time
 from collections.abc import Sequence
 from typing import NamedTuple
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qs
 
 import orjson
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from model_release.artifact import ServedModel
 from recommendation_api.metrics import Metrics
 from recommendation_api.overload import Overload
-from recommendation_api.problems import problem
+from recommendation_api.problems import INTERNAL_ERROR, problem
 from recommendation_api.replica import Replica
 from recommendation_api.serving import Serving
 from recommendation_api.settings import Settings
@@ -34,6 +34,7 @@ _ALLOW = {"Allow": "GET, HEAD"}
 _LONGEST_ID = 256
 _DIGITS = 4
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
+_ONLY_K = re.compile(rb"k=([0-9]{1,4})")  # as nearly every query is
 _JSON = (b"content-type", b"application/json")
 _CLOSE = (b"connection", b"close")
 
@@ -60,10 +61,9 @@ class Made(NamedTuple):
 
 
 class Recommender:
-    """Answers ``GET /recommend/{user_id}`` and ``GET /similar/{item_id}``, and passes on everything else.
+    """Answers ``GET /recommend/{user_id}`` and ``GET /similar/{item_id}``.
 
     Args:
-        app: the rest of the application.
         replica: has the served state.
         settings: lengths and limits.
         metrics: what is counted.
@@ -72,9 +72,8 @@ class Recommender:
     """
 
     def __init__(
-        self, app: ASGIApp, replica: Replica, settings: Settings, metrics: Metrics, shadow: Shadow, overload: Overload
+        self, replica: Replica, settings: Settings, metrics: Metrics, shadow: Shadow, overload: Overload
     ) -> None:
-        self._app = app
         self._replica = replica
         self._settings = settings
         self._metrics = metrics
@@ -83,19 +82,20 @@ class Recommender:
         self._boot = f"{os.getpid():x}-{secrets.token_hex(4)}"
         self._numbers = itertools.count(1)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        if scope["type"] == "http":
-            path: str = scope["path"]
-            slash = path.find("/", 1) + 1
-            endpoint = ENDPOINTS.get(path[:slash])
-            if endpoint is not None:
-                if scope["method"] in _METHODS:
-                    await self._answer(scope, receive, send, endpoint, path[slash:])
-                else:
-                    await problem(405, "method not allowed", headers=_ALLOW)(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
+    async def answers(self, scope: Scope, receive: Receive, send: Send) -> bool:
+        """Answer one request, or return that it is somebody else's to answer."""
+        if scope["type"] != "http":
+            return False
+        path: str = scope["path"]
+        slash = path.find("/", 1) + 1
+        endpoint = ENDPOINTS.get(path[:slash])
+        if endpoint is None:
+            return False
+        if scope["method"] in _METHODS:
+            await self._answer(scope, receive, send, endpoint, path[slash:])
+        else:
+            await problem(405, "method not allowed", headers=_ALLOW)(scope, receive, send)
+        return True
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, endpoint: str, identifier: str) -> None:
         started = time.perf_counter()
@@ -116,8 +116,15 @@ class Recommender:
             await problem(422, "invalid request", str(error))(scope, receive, send)
             return
         question = Question(endpoint, identifier, k, self._request_id(scope), started)
-        made = await self._make(self._replica.serving, question)
-        await self._send(send, question, made)
+        try:
+            made = await self._make(self._replica.serving, question)
+            body = _body(made)
+        except Exception:  # noqa: BLE001  (nobody further out makes a problem document of it)
+            _log.error("%s failed", endpoint, exc_info=True)
+            self._metrics.count_request(endpoint, "none", "500").inc()
+            await INTERNAL_ERROR(scope, receive, send)
+            return
+        await self._send(send, question, made, body)
 
     async def _make(self, serving: Serving, question: Question) -> Made:
         now = time.time()
@@ -150,17 +157,8 @@ class Recommender:
         self._metrics.degraded.labels(question.endpoint, arm, reason).inc()
         return Made(serving.current.run_id if serving.current else None, "degraded", items, False, reason, arm)
 
-    async def _send(self, send: Send, question: Question, made: Made) -> None:
+    async def _send(self, send: Send, question: Question, made: Made, body: bytes) -> None:
         metrics, endpoint = self._metrics, question.endpoint
-        body = orjson.dumps(
-            {
-                "run_id": made.run_id,
-                "variant": made.variant,
-                "items": made.items,
-                "known": made.known,
-                "degraded": made.degraded,
-            }
-        )
         if not made.items:
             metrics.count_empty(endpoint, made.arm).inc()
         metrics.count_request(endpoint, made.variant, "200").inc()
@@ -187,13 +185,28 @@ class Recommender:
     def _length(self, query: bytes) -> int:
         if not query:
             return self._settings.default_k
-        given = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)).get("k")
-        if given is None:
+        found = _ONLY_K.fullmatch(query)
+        given = [found[1].decode()] if found else parse_qs(query.decode("latin-1"), keep_blank_values=True).get("k", [])
+        if not given:
             return self._settings.default_k
-        k = int(given) if given.isascii() and given.isdigit() and len(given) <= _DIGITS else 0
+        if len(given) > 1:
+            raise ValueError("k is given more than once")
+        k = int(given[0]) if given[0].isascii() and given[0].isdigit() and len(given[0]) <= _DIGITS else 0
         if not 1 <= k <= self._settings.maximum_k:
-            raise ValueError(f"k={given[:20]!r} is not a whole number from 1 to {self._settings.maximum_k}")
+            raise ValueError(f"k={given[0][:20]!r} is not a whole number from 1 to {self._settings.maximum_k}")
         return k
+
+
+def _body(made: Made) -> bytes:
+    return orjson.dumps(
+        {
+            "run_id": made.run_id,
+            "variant": made.variant,
+            "items": made.items,
+            "known": made.known,
+            "degraded": made.degraded,
+        }
+    )
 
 
 def _ask(model: ServedModel, question: Question) -> tuple[bool, Sequence[str]]:
