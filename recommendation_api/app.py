@@ -67,6 +67,7 @@ class Application:
             waiting=settings.scoring_waiting,
             timeout_seconds=settings.scoring_seconds,
         )
+        self.recommender = Recommender(self.replica, settings, self.metrics, self.shadow, self.overload)
         self.exposition = Exposition(
             self.metrics, self.crew, runtime, readable=lambda: self.replica.registry_problem is None
         )
@@ -108,23 +109,26 @@ class Application:
 class Api(FastAPI):
     """FastAPI, with the hot path asked first: before its stack of middleware, which costs more than an answer."""
 
-    recommender: Recommender | None = None
+    parts: Application
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or let FastAPI answer; it takes a HEAD for a GET, and the server leaves out the body."""
-        if self.recommender is None or not await self.recommender.answers(scope, receive, send):
+        if self.parts.replica.closing.is_set():
+            send = _closing(send)
+        if not await self.parts.recommender.answers(scope, receive, send):
             asked = {**scope, "method": "GET"} if scope.get("method") == "HEAD" else scope
-            await super().__call__(asked, receive, self._last_ones(send))
+            await super().__call__(asked, receive, send)
 
-    def _last_ones(self, send: Send) -> Send:
-        """Return ``send``, which closes the connection after its answer once this process is going away."""
 
-        async def sending(message: Message) -> None:
-            if message["type"] == "http.response.start" and self.state.parts.replica.closing.is_set():
-                MutableHeaders(scope=message)["Connection"] = "close"
-            await send(message)
+def _closing(send: Send) -> Send:
+    """Return ``send`` with the connection closed after its answer: whoever asks next finds another replica."""
 
-        return sending
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message)["Connection"] = "close"
+        await send(message)
+
+    return sending
 
 
 def create_app(settings: Settings, runtime: Runtime | None = None, slot: int = 0) -> Api:
@@ -141,10 +145,9 @@ def create_app(settings: Settings, runtime: Runtime | None = None, slot: int = 0
         swagger_ui_oauth2_redirect_url=None,
     )
     app.state.settings = settings
-    app.state.parts = parts
+    app.parts = parts
     problems.install(app)
     app.add_middleware(Guard, paths=frozenset({RELOAD_PATH, LEASE_PATH}))
-    app.recommender = Recommender(parts.replica, settings, parts.metrics, parts.shadow, parts.overload)
     _add_reload(app, parts.server)
     _add_reads(app, parts)
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]

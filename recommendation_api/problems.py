@@ -61,6 +61,7 @@ def problem(status: int, title: str, detail: str = "", headers: Mapping[str, str
     return Response(orjson.dumps(body), status, {**extra, **(headers or {})}, media_type="application/problem+json")
 
 
+OVERLOADED = problem(503, "overloaded", "this replica has more requests than it can answer; retry")
 INTERNAL_ERROR = problem(500, "internal error", "this replica could not answer; its log says why")
 
 

@@ -19,7 +19,7 @@ from types import FrameType
 import uvicorn
 from prometheus_client import values
 
-from recommendation_api.app import Application, create_app
+from recommendation_api.app import create_app
 from recommendation_api.connection import Connection
 from recommendation_api.runtime import Runtime
 from recommendation_api.settings import Settings
@@ -45,7 +45,7 @@ class Server(uvicorn.Server):
                 timeout_graceful_shutdown=_GRACE_SECONDS,
             )
         )
-        self._parts: Application = app.state.parts
+        self._parts = app.parts
         self._drain_seconds = settings.drain_seconds
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

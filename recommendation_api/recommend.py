@@ -21,7 +21,7 @@ from starlette.types import Receive, Scope, Send
 from model_release.artifact import ServedModel
 from recommendation_api.metrics import Metrics
 from recommendation_api.overload import Overload
-from recommendation_api.problems import INTERNAL_ERROR, problem
+from recommendation_api.problems import INTERNAL_ERROR, OVERLOADED, problem
 from recommendation_api.replica import Replica
 from recommendation_api.serving import Serving
 from recommendation_api.settings import Settings
@@ -36,7 +36,6 @@ _DIGITS = 4
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 _ONLY_K = re.compile(rb"k=([0-9]{1,4})")  # as nearly every query is
 _JSON = (b"content-type", b"application/json")
-_CLOSE = (b"connection", b"close")
 
 
 class Question(NamedTuple):
@@ -103,10 +102,7 @@ class Recommender:
         if refusal is not None:
             self._metrics.shed.labels(refusal).inc()
             self._metrics.count_request(endpoint, "none", "503").inc()
-            said = problem(
-                503, "overloaded", "this replica has more requests than it can answer; retry", self._closing()
-            )
-            await said(scope, receive, send)
+            await OVERLOADED(scope, receive, send)
             return
         try:
             k = self._length(scope["query_string"])
@@ -168,13 +164,8 @@ class Recommender:
             (b"content-length", b"%d" % len(body)),
             (b"x-request-id", question.request_id.encode()),
         ]
-        if self._replica.closing.is_set():
-            headers.append(_CLOSE)
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
-
-    def _closing(self) -> dict[str, str]:
-        return {"Connection": "close"} if self._replica.closing.is_set() else {}
 
     def _request_id(self, scope: Scope) -> str:
         for name, value in scope["headers"]:
