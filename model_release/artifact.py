@@ -6,15 +6,15 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Protocol
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
 from model_release import limits
-from model_release.identifiers import check_run_id
+from model_release.identifiers import RUN_ID_SCHEMA, check_run_id
 
 MANIFEST_NAME = "manifest.json"
 GOLDEN_NAME = "golden.jsonl"
 
-RunId = Annotated[str, AfterValidator(check_run_id)]
+RunId = Annotated[str, AfterValidator(check_run_id), WithJsonSchema(RUN_ID_SCHEMA)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 

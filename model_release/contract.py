@@ -6,23 +6,57 @@ The API and its clients share these models, so that neither can drift from the o
 from __future__ import annotations
 
 import datetime as dt
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
 
 from model_release.artifact import Frozen, RunId
-from model_release.identifiers import check_release_id
+from model_release.identifiers import RELEASE_ID_PATTERN, check_release_id
+
+
+def _whole(value: object) -> object:
+    """Take 3.0 for 3, as JSON Schema does."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
 
 Mode = Literal["primary", "shadow", "canary"]
 TRIED_ON = {"shadow": "requests", "canary": "users"}  # what the rollout of a trial is a share of
-ReleaseId = Annotated[str, AfterValidator(check_release_id)]
+ReleaseId = Annotated[
+    str, AfterValidator(check_release_id), WithJsonSchema({"type": "string", "pattern": RELEASE_ID_PATTERN})
+]
 Rollout = Annotated[float, Field(ge=0.0, le=1.0)]
-Generation = Annotated[int, Field(ge=0)]
-LeaseSeconds = Annotated[int, Field(ge=1, le=7 * 24 * 3600)]
+Generation = Annotated[int, Field(ge=0), BeforeValidator(_whole)]
+LeaseSeconds = Annotated[int, Field(ge=1, le=7 * 24 * 3600), BeforeValidator(_whole)]
 
 RELOAD_PATH = "/models/reload"
 LEASE_PATH = "/models/lease"
 MODELS_PATH = "/models"
+
+_PRIMARY: dict[str, Any] = {
+    "mode": {"const": "primary"},
+    "rollout": {"type": "null"},
+    "lease_seconds": {"type": "null"},
+}
+_NO_RUN: dict[str, Any] = {"run_id": {"type": "null"}, "prepare": {"const": False}, "source": {"const": "models"}}
+_RUN: dict[str, Any] = {"run_id": {"type": "string"}}
+_TRIAL: dict[str, Any] = {"mode": {"enum": ["shadow", "canary"]}, "rollout": {"type": "number"}}
+# what ReloadRequest._consistent asks for, in the words of JSON Schema
+_RELOAD_SHAPES: dict[str, Any] = {
+    "anyOf": [
+        {"title": "What the registry desires", "properties": {**_PRIMARY, **_NO_RUN}},
+        {"title": "A run for everybody", "properties": {**_PRIMARY, **_RUN}, "required": ["run_id"]},
+        {"title": "A trial", "properties": {**_TRIAL, **_RUN}, "required": ["run_id", "mode", "rollout"]},
+    ]
+}
 
 
 class ReloadRequest(Frozen):
@@ -31,6 +65,8 @@ class ReloadRequest(Frozen):
     With ``generation`` the caller has committed that generation to the registry already and the replica only follows;
     without, and with a ``run_id``, the replica makes the commit itself.
     """
+
+    model_config = ConfigDict(strict=True, json_schema_extra=_RELOAD_SHAPES)  # strict: "no" is not False
 
     run_id: RunId | None = None
     mode: Mode = "primary"
@@ -77,6 +113,8 @@ class ReloadReceipt(BaseModel):
 
 class LeaseRequest(Frozen):
     """Body of ``POST /models/lease``: the trial of ``release_id`` may go on for ``lease_seconds`` from now."""
+
+    model_config = ConfigDict(strict=True)
 
     release_id: ReleaseId
     generation: Generation

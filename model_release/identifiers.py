@@ -12,9 +12,17 @@ RUN_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 _RUN_ID = re.compile(RUN_ID_PATTERN)
 _RESERVED = frozenset({"staging", "decisions"})  # folders beside those of runs
 _FILES = (".json", ".jsonl", ".prom", ".lock", ".tmp")  # files beside them: registry, ledger, reports
+# check_run_id in the words of JSON Schema, which knows no other way to leave out ".."
+RUN_ID_SCHEMA = {
+    "type": "string",
+    "pattern": r"^[A-Za-z0-9](\.?[A-Za-z0-9_-])*\.?$",
+    "maxLength": 64,
+    "description": f"None of {', '.join(sorted(_RESERVED))}, and not ending in {', '.join(_FILES)}.",
+}
 _RELEASE_ID_LENGTH = 200
 _PUT_BACK = ":put-back"
-_RELEASE_ID = re.compile(rf"^[A-Za-z0-9][A-Za-z0-9._:+-]{{0,{_RELEASE_ID_LENGTH - 1}}}$")
+RELEASE_ID_PATTERN = rf"^[A-Za-z0-9][A-Za-z0-9._:+-]{{0,{_RELEASE_ID_LENGTH - 1}}}$"
+_RELEASE_ID = re.compile(RELEASE_ID_PATTERN)
 
 
 def check_run_id(run_id: str) -> str:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
-from typing import Annotated, Any
+from typing import Annotated
 
 import anyio
 import anyio.to_thread
 from fastapi import Body, Depends, FastAPI
 from prometheus_client import CONTENT_TYPE_LATEST
-from starlette.responses import JSONResponse, Response
+from starlette.datastructures import MutableHeaders
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.types import Message, Receive, Scope, Send
 
 from model_release import __version__
 from model_release.contract import (
@@ -21,7 +23,6 @@ from model_release.contract import (
     LeaseReceipt,
     LeaseRequest,
     ModelsReport,
-    Problem,
     ReloadReceipt,
     ReloadRequest,
 )
@@ -43,11 +44,6 @@ from recommendation_api.shadow import Shadow
 from recommendation_api.worker import Worker
 
 _EMPTY = ReloadRequest()
-_REFUSALS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem, "description": title}
-    for status, title in ((401, "token"), (403, "token"), (404, "unknown run"), (409, "conflict"), (413, "body too large"), (422, "invalid"),
-                          (424, "artifact unusable"), (503, "try again"))
-}  # fmt: skip
 
 
 class Application:
@@ -82,6 +78,7 @@ class Application:
                 on_written=self.metrics.count_exposures,
                 on_dropped=self.metrics.count_dropped,
             )
+        self.recommender = Recommender(self.replica, settings, self.metrics, self.shadow, self.overload, self.log)
         self.exposition = Exposition(
             self.metrics, self.crew, runtime, readable=lambda: self.replica.registry_problem is None
         )
@@ -124,32 +121,50 @@ class Application:
             await asyncio.sleep(self.settings.watch_seconds)
 
 
-def create_app(settings: Settings, runtime: Runtime | None = None, slot: int = 0) -> FastAPI:
+class Api(FastAPI):
+    """FastAPI, with the hot path asked first: before its stack of middleware, which costs more than an answer."""
+
+    parts: Application
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or let FastAPI answer; it takes a HEAD for a GET, and the server leaves out the body."""
+        if self.parts.replica.closing.is_set():
+            send = _closing(send)
+        if not await self.parts.recommender.answers(scope, receive, send):
+            asked = {**scope, "method": "GET"} if scope.get("method") == "HEAD" else scope
+            await super().__call__(asked, receive, send)
+
+
+def _closing(send: Send) -> Send:
+    """Return ``send`` with the connection closed after its answer: whoever asks next finds another replica."""
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message)["Connection"] = "close"
+        await send(message)
+
+    return sending
+
+
+def create_app(settings: Settings, runtime: Runtime | None = None, slot: int = 0) -> Api:
     """Return the API of one worker process; it loads what the registry desires when it starts."""
     parts = Application(settings, runtime, slot)
-    app = FastAPI(
+    app = Api(
         title="Recommendation API",
         version=__version__,
         lifespan=parts.lifespan,
+        redirect_slashes=False,  # the address of the redirect would be whatever the caller named as host
         docs_url="/docs" if settings.docs else None,
         redoc_url="/redoc" if settings.docs else None,
         openapi_url="/openapi.json" if settings.docs else None,
+        swagger_ui_oauth2_redirect_url=None,
     )
     app.state.settings = settings
-    app.state.parts = parts
+    app.parts = parts
     problems.install(app)
     reload = Right.to_reload(settings)
     events = {EVENTS_PATH: Right.to_send_events(settings)} if settings.events else {}
     app.add_middleware(Guard, rights={RELOAD_PATH: reload, LEASE_PATH: reload, **events})
-    app.add_middleware(
-        Recommender,
-        replica=parts.replica,
-        settings=settings,
-        metrics=parts.metrics,
-        shadow=parts.shadow,
-        overload=parts.overload,
-        log=parts.log,
-    )  # added last: asked first
     _add_reload(app, parts.server)
     _add_reads(app, parts)
     app.include_router(events_router(parts.log if settings.events else None, parts.metrics.count_events))
@@ -164,14 +179,14 @@ async def _cancel(task: asyncio.Task[None]) -> None:
 
 
 def _add_reload(app: FastAPI, server: ModelServer) -> None:
-    @app.post(RELOAD_PATH, tags=["release"], responses=_REFUSALS)
+    @app.post(RELOAD_PATH, tags=["release"], responses=openapi.CHANGE_REFUSED)
     def reload_models(
         by: Caller, request: Annotated[ReloadRequest | None, Body(openapi_examples=openapi.RELOADS)] = None
     ) -> ReloadReceipt:
         """Serve what the registry desires, prepare a run, or, without a generation, change what is desired by hand."""
         return server.reload(request or _EMPTY, by)
 
-    @app.post(LEASE_PATH, tags=["release"], responses=_REFUSALS, dependencies=[Depends(caller)])
+    @app.post(LEASE_PATH, tags=["release"], responses=openapi.CHANGE_REFUSED, dependencies=[Depends(caller)])
     def renew_lease(request: Annotated[LeaseRequest, Body(openapi_examples=openapi.LEASES)]) -> LeaseReceipt:
         """Let a candidate stay on trial for a while longer."""
         return server.lease(request)
@@ -188,13 +203,13 @@ def _add_reads(app: FastAPI, parts: Application) -> None:
         """Answer as long as the process can."""
         return {"status": "live"}
 
-    @app.get("/health/ready", tags=["health"], responses={503: {"model": Problem}})
+    @app.get("/health/ready", tags=["health"], response_model=dict[str, str], responses=openapi.refusals(503))
     async def ready() -> Response:
         """Answer 200 if this replica has a usable current run to answer with, else 503 with the reason."""
         reason = parts.server.not_ready()
         return JSONResponse({"status": "ready"}) if reason is None else problems.problem(503, "not ready", reason)
 
-    @app.get("/metrics", tags=["health"], response_class=Response)
+    @app.get("/metrics", tags=["health"], response_class=PlainTextResponse, responses=openapi.refusals(503))
     def scrape() -> Response:
         """Return the metrics of all workers in Prometheus' text format."""
         return Response(parts.exposition.render(), media_type=CONTENT_TYPE_LATEST)

@@ -1,4 +1,4 @@
-"""The OpenAPI document: FastAPI's, with the hot path, which FastAPI does not know, and examples."""
+"""The OpenAPI document: FastAPI's, with what FastAPI does not know: the hot path, who may call, what errors look like."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.models import Example
 
-from model_release.contract import Answer
+from model_release.contract import LEASE_PATH, RELOAD_PATH, Answer, Problem
 
 RELOADS: dict[str, Example] = {
     "follow": {"summary": "Serve what the registry desires", "value": {}},
@@ -38,41 +38,90 @@ _ANSWER = {
     "degraded": None,
 }
 
+_REFS = "#/components/schemas/{model}"
+_REFUSED = {
+    400: "The body is no JSON",
+    401: "The token is missing or wrong",
+    403: "No token is configured",
+    404: "No such run",
+    408: "The body did not arrive in time",
+    409: "The registry, the replica or the release is at another point than the call says",
+    413: "The body is too large",
+    422: "A value is not usable",
+    424: "The files of the run are not usable",
+    503: "This replica can't answer now, another one may",
+}
+_CHANGES = (400, 401, 403, 404, 408, 409, 413, 422, 424, 503)  # what a call that may change something can end with
+_RETRY_AFTER = {"Retry-After": {"description": "Seconds", "required": True, "schema": {"type": "integer"}}}
+_CHALLENGE = {"WWW-Authenticate": {"required": True, "schema": {"type": "string"}}}
+_REQUEST_ID = {"type": "string", "pattern": "^[A-Za-z0-9._:-]{1,64}$"}
+_TOKEN = "reload token"  # noqa: S105  (its name)
+
+
+def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the documentation of answers that are problem documents."""
+    headers = {503: _RETRY_AFTER, 401: _CHALLENGE}
+    content = {"application/problem+json": {"schema": {"$ref": _REFS.format(model="Problem")}}}
+    return {
+        status: {"description": _REFUSED[status], "headers": headers.get(status, {}), "content": content}
+        for status in statuses
+    }
+
+
+CHANGE_REFUSED = refusals(*_CHANGES)
+
 
 def document(app: FastAPI) -> dict[str, Any]:
-    """Return the document of ``app`` with the routes of the hot path added."""
+    """Return the document of ``app`` with the routes of the hot path, and the token that changes need."""
     if app.openapi_schema is None:
         made = FastAPI.openapi(app)
-        schemas = made.setdefault("components", {}).setdefault("schemas", {})
-        schemas["Answer"] = Answer.model_json_schema(ref_template="#/components/schemas/{model}")
+        components = made.setdefault("components", {})
+        for model in (Answer, Problem):
+            components.setdefault("schemas", {})[model.__name__] = model.model_json_schema(ref_template=_REFS)
+        components["securitySchemes"] = {_TOKEN: {"type": "http", "scheme": "bearer"}}
+        for path in (RELOAD_PATH, LEASE_PATH):
+            made["paths"][path]["post"]["security"] = [{_TOKEN: []}]
+        settings = app.state.settings
         for path, name, text in (
             ("/recommend/{user_id}", "user_id", "The best items for a user, popular ones for an unknown user."),
             ("/similar/{item_id}", "item_id", "Items like an item, none for an unknown item."),
         ):
-            made["paths"][path] = {"get": _operation(name, text, app.state.settings.maximum_k)}
+            made["paths"][path] = {"get": _operation(name, text, settings.default_k, settings.maximum_k)}
         app.openapi_schema = made
     return app.openapi_schema
 
 
-def _operation(name: str, text: str, maximum_k: int) -> dict[str, Any]:
-    content = {"application/json": {"schema": {"$ref": "#/components/schemas/Answer"}, "example": _ANSWER}}
-    refused = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    identifier = {"type": "string", "minLength": 1, "maxLength": 256}
+def _operation(name: str, text: str, default_k: int, maximum_k: int) -> dict[str, Any]:
+    answer = {
+        "description": "The answer names the run that made it",
+        "headers": {"X-Request-Id": {"required": True, "schema": _REQUEST_ID}},
+        "content": {"application/json": {"schema": {"$ref": _REFS.format(model="Answer")}, "example": _ANSWER}},
+    }
     return {
         "tags": ["recommendations"],
         "summary": text,
         "parameters": [
-            {"name": name, "in": "path", "required": True, "schema": identifier},
+            {
+                "name": name,
+                "in": "path",
+                "required": True,
+                "description": "Percent-encoded; a slash in it may be written as it is or as %2F.",
+                "schema": {"type": "string", "minLength": 1, "maxLength": 256},
+            },
             {
                 "name": "k",
                 "in": "query",
                 "required": False,
-                "schema": {"type": "integer", "minimum": 1, "maximum": maximum_k},
+                "description": "How many items at most.",
+                "schema": {"type": "integer", "minimum": 1, "maximum": maximum_k, "default": default_k},
+            },
+            {
+                "name": "X-Request-Id",
+                "in": "header",
+                "required": False,
+                "description": "Comes back in the answer; anything else than the pattern is replaced.",
+                "schema": {"type": "string"},
             },
         ],
-        "responses": {
-            "200": {"description": "The answer names the run that made it", "content": content},
-            "422": {"description": "k or the id is not usable", "content": refused},
-            "503": {"description": "This replica has more requests than it can answer", "content": refused},
-        },
+        "responses": {"200": answer, **{str(status): what for status, what in refusals(422, 503).items()}},
     }

@@ -66,6 +66,10 @@ def problem(status: int, title: str, detail: str = "", headers: Mapping[str, str
     return Response(orjson.dumps(body), status, {**extra, **(headers or {})}, media_type="application/problem+json")
 
 
+OVERLOADED = problem(503, "overloaded", "this replica has more requests than it can answer; retry")
+INTERNAL_ERROR = problem(500, "internal error", "this replica could not answer; its log says why")
+
+
 def status_of(error: errors.ModelReleaseError) -> tuple[int, str]:
     """Return the status and title for an error."""
     for kind, status, title in STATUSES:
@@ -126,9 +130,12 @@ def http_problem(error: HTTPException) -> Response:
     phrase = http.HTTPStatus(error.status_code).phrase
     title = _TITLES.get(error.status_code, phrase.lower())
     detail = "" if error.detail == phrase else str(error.detail)
-    return problem(error.status_code, title, detail, error.headers)
+    headers = dict(error.headers or {})
+    if "GET" in (allowed := headers.get("Allow", "").split(", ")):
+        headers["Allow"] = ", ".join(sorted({*allowed, "HEAD"}))  # what can be read can be asked for by HEAD
+    return problem(error.status_code, title, detail, headers)
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
     _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return problem(500, "internal error", "this replica could not answer; its log says why")
+    return INTERNAL_ERROR

@@ -22,7 +22,8 @@ from types import FrameType
 import uvicorn
 from prometheus_client import values
 
-from recommendation_api.app import Application, create_app
+from recommendation_api.app import create_app
+from recommendation_api.connection import Connection
 from recommendation_api.runtime import Runtime
 from recommendation_api.settings import Settings
 
@@ -41,6 +42,8 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
+                http=type("Connection", (Connection,), {"request_seconds": settings.request_seconds}),
+                ws="none",  # no route speaks it
                 workers=1,
                 proxy_headers=False,  # who calls is who is connected
                 access_log=False,  # the metrics count; a line per request costs more than the answer
@@ -49,7 +52,7 @@ class Server(uvicorn.Server):
                 timeout_graceful_shutdown=_GRACE_SECONDS,
             )
         )
-        self._parts: Application = app.state.parts
+        self._parts = app.parts
         self._drain_seconds = settings.drain_seconds
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

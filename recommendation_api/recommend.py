@@ -6,19 +6,20 @@ It reads the served state once per request.  A model that says it takes long is 
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Sequence
 from typing import NamedTuple
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qs
 
 import orjson
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from model_release.artifact import ServedModel
 from recommendation_api.exposure_log import ExposureLog
 from recommendation_api.metrics import Metrics
 from recommendation_api.overload import Overload
-from recommendation_api.problems import problem, wrong_method
+from recommendation_api.problems import INTERNAL_ERROR, OVERLOADED, problem, wrong_method
 from recommendation_api.replica import Replica
 from recommendation_api.request_ids import HEADER, RequestIds
 from recommendation_api.serving import Serving
@@ -31,8 +32,8 @@ _METHODS = frozenset({"GET", "HEAD"})
 _ALLOWED = ", ".join(sorted(_METHODS))
 _LONGEST_ID = 256
 _DIGITS = 4
+_ONLY_K = re.compile(rb"k=([0-9]{1,4})")  # as nearly every query is
 _JSON = (b"content-type", b"application/json")
-_CLOSE = (b"connection", b"close")
 
 
 class Question(NamedTuple):
@@ -57,10 +58,9 @@ class Made(NamedTuple):
 
 
 class Recommender:
-    """Answers ``GET /recommend/{user_id}`` and ``GET /similar/{item_id}``, and passes on everything else.
+    """Answers ``GET /recommend/{user_id}`` and ``GET /similar/{item_id}``.
 
     Args:
-        app: the rest of the application.
         replica: has the served state.
         settings: lengths and limits.
         metrics: what is counted.
@@ -71,8 +71,6 @@ class Recommender:
 
     def __init__(
         self,
-        app: ASGIApp,
-        *,
         replica: Replica,
         settings: Settings,
         metrics: Metrics,
@@ -80,7 +78,6 @@ class Recommender:
         overload: Overload,
         log: ExposureLog | None,
     ) -> None:
-        self._app = app
         self._replica = replica
         self._settings = settings
         self._metrics = metrics
@@ -89,19 +86,20 @@ class Recommender:
         self._log = log
         self._request_ids = RequestIds()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        if scope["type"] == "http":
-            path: str = scope["path"]
-            slash = path.find("/", 1) + 1
-            endpoint = ENDPOINTS.get(path[:slash])
-            if endpoint is not None:
-                if scope["method"] in _METHODS:
-                    await self._answer(scope, receive, send, endpoint, path[slash:])
-                else:
-                    await wrong_method(scope["method"], path, _ALLOWED)(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
+    async def answers(self, scope: Scope, receive: Receive, send: Send) -> bool:
+        """Answer one request, or return that it is somebody else's to answer."""
+        if scope["type"] != "http":
+            return False
+        path: str = scope["path"]
+        slash = path.find("/", 1) + 1
+        endpoint = ENDPOINTS.get(path[:slash])
+        if endpoint is None:
+            return False
+        if scope["method"] in _METHODS:
+            await self._answer(scope, receive, send, endpoint, path[slash:])
+        else:
+            await wrong_method(scope["method"], path, _ALLOWED)(scope, receive, send)
+        return True
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, endpoint: str, identifier: str) -> None:
         started = time.perf_counter()
@@ -109,10 +107,7 @@ class Recommender:
         if refusal is not None:
             self._metrics.shed.labels(refusal).inc()
             self._metrics.count_request(endpoint, "none", "503").inc()
-            said = problem(
-                503, "overloaded", "this replica has more requests than it can answer; retry", self._closing()
-            )
-            await said(scope, receive, send)
+            await OVERLOADED(scope, receive, send)
             return
         try:
             k = self._length(scope["query_string"])
@@ -123,8 +118,15 @@ class Recommender:
             return
         question = Question(endpoint, identifier, k, self._request_ids.of(scope["headers"]), started)
         serving = self._replica.serving
-        made = await self._make(serving, question)
-        await self._send(send, question, made, serving)
+        try:
+            made = await self._make(serving, question)
+            body = _body(made)
+        except Exception:  # noqa: BLE001  (nobody further out makes a problem document of it)
+            _log.error("%s failed", endpoint, exc_info=True)
+            self._metrics.count_request(endpoint, "none", "500").inc()
+            await INTERNAL_ERROR(scope, receive, send)
+            return
+        await self._send(send, question, made, serving, body)
 
     async def _make(self, serving: Serving, question: Question) -> Made:
         now = time.time()
@@ -157,17 +159,8 @@ class Recommender:
         self._metrics.degraded.labels(question.endpoint, arm, reason).inc()
         return Made(serving.current.run_id if serving.current else None, "degraded", items, False, reason, arm)
 
-    async def _send(self, send: Send, question: Question, made: Made, serving: Serving) -> None:
+    async def _send(self, send: Send, question: Question, made: Made, serving: Serving, body: bytes) -> None:
         metrics, endpoint = self._metrics, question.endpoint
-        body = orjson.dumps(
-            {
-                "run_id": made.run_id,
-                "variant": made.variant,
-                "items": made.items,
-                "known": made.known,
-                "degraded": made.degraded,
-            }
-        )
         if not made.items:
             metrics.count_empty(endpoint, made.arm).inc()
         metrics.count_request(endpoint, made.variant, "200").inc()
@@ -180,8 +173,6 @@ class Recommender:
             (b"content-length", b"%d" % len(body)),
             (HEADER, question.request_id.encode()),
         ]
-        if self._replica.closing.is_set():
-            headers.append(_CLOSE)
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
@@ -193,19 +184,31 @@ class Recommender:
              trial.release_id if trial else None, serving.generation, made.items, made.known, made.degraded, seconds)
         )  # fmt: skip
 
-    def _closing(self) -> dict[str, str]:
-        return {"Connection": "close"} if self._replica.closing.is_set() else {}
-
     def _length(self, query: bytes) -> int:
         if not query:
             return self._settings.default_k
-        given = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)).get("k")
-        if given is None:
+        found = _ONLY_K.fullmatch(query)
+        given = [found[1].decode()] if found else parse_qs(query.decode("latin-1"), keep_blank_values=True).get("k", [])
+        if not given:
             return self._settings.default_k
-        k = int(given) if given.isascii() and given.isdigit() and len(given) <= _DIGITS else 0
+        if len(given) > 1:
+            raise ValueError("k is given more than once")
+        k = int(given[0]) if given[0].isascii() and given[0].isdigit() and len(given[0]) <= _DIGITS else 0
         if not 1 <= k <= self._settings.maximum_k:
-            raise ValueError(f"k={given[:20]!r} is not a whole number from 1 to {self._settings.maximum_k}")
+            raise ValueError(f"k={given[0][:20]!r} is not a whole number from 1 to {self._settings.maximum_k}")
         return k
+
+
+def _body(made: Made) -> bytes:
+    return orjson.dumps(
+        {
+            "run_id": made.run_id,
+            "variant": made.variant,
+            "items": made.items,
+            "known": made.known,
+            "degraded": made.degraded,
+        }
+    )
 
 
 def _ask(model: ServedModel, question: Question) -> tuple[bool, Sequence[str]]:

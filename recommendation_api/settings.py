@@ -45,6 +45,7 @@ class Settings(BaseModel):
         scoring_waiting: slow answers that may be under way or wait in a worker; more requests are refused.
         scoring_seconds: how long a slow answer may take; then popular items are answered.
         keep_alive_seconds: after how long without a request a connection is closed.
+        request_seconds: how long a request may take to arrive, to the last byte of its body.
         drain_seconds: how long, after a signal to end, requests are still taken while the replica says "not ready".
         hung_seconds: after how long without a sign of life a worker among several is replaced.
         docs: whether ``/docs``, ``/redoc`` and ``/openapi.json`` are there.
@@ -78,6 +79,7 @@ class Settings(BaseModel):
     scoring_waiting: Annotated[int, Field(ge=1, le=10_000)] = 64
     scoring_seconds: Annotated[float, Field(gt=0, le=60)] = 1.0
     keep_alive_seconds: Annotated[int, Field(ge=1, le=3600)] = 75
+    request_seconds: Annotated[float, Field(gt=0, le=600)] = 10.0
     drain_seconds: Annotated[float, Field(ge=0, le=600)] = 1.0
     hung_seconds: Annotated[float, Field(ge=1, le=3600)] = 10.0
     docs: bool = True

@@ -47,7 +47,8 @@ def test_every_setting_is_explained_with_its_default(tmp_path: Path) -> None:
 
 def test_every_problem_is_listed_with_its_status() -> None:
     http_itself = {(401, "unauthorized"), (403, "forbidden"), (404, "not found"), (405, "method not allowed")}
-    http_itself |= {(413, "body too large")}
+    http_itself |= {(400, "bad request"), (408, "request timeout"), (413, "body too large")}
+    http_itself |= {(431, "request header fields too large")}
     elsewhere = {(500, "internal error"), (503, "not ready"), (503, problems.STORAGE_TITLE)}
     elsewhere |= {(503, "overloaded"), (503, events.NOT_TAKEN)}
     known = {(status, title) for _, status, title in problems.STATUSES} | http_itself | elsewhere

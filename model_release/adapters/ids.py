@@ -29,8 +29,9 @@ class Ids:
             ArtifactInvalidError: the index is not one of so many rows.
         """
         self._ids = ids
-        self._index = map_array(index, "<u8", (2, len(ids)))
-        _check_index(self._index, index.path)
+        mapped = map_array(index, "<u8", (2, len(ids)))
+        _check_index(mapped, index.path)
+        self._hashes, self._rows = mapped
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -41,8 +42,8 @@ class Ids:
             wanted = np.uint64(hash_of(identifier))
         except UnicodeEncodeError:  # a lone surrogate is nobody's id
             return None
-        hashes, rows = self._index
-        position = int(np.searchsorted(hashes, wanted))
+        hashes, rows = self._hashes, self._rows
+        position = int(hashes.searchsorted(wanted))
         while position < len(hashes) and hashes[position] == wanted:
             row = int(rows[position])
             if self._ids[row].as_py() == identifier:

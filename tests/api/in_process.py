@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import socket
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ class Faults:
     fail: set[str] = field(default_factory=set)  # every question raises
     fail_to_load: set[str] = field(default_factory=set)  # with an error that nobody planned for
     hang: set[str] = field(default_factory=set)  # every question waits for ``release``
+    slow: set[str] = field(default_factory=set)  # says that it takes long, so that it is asked in a thread
+    burn_seconds: float = 0.0  # every question keeps its thread, and Python, busy for so long
     asked: threading.Event = field(default_factory=threading.Event)  # somebody waits
     release: threading.Event = field(default_factory=threading.Event)
 
@@ -48,8 +51,8 @@ class FaultyModel:
 
     @property
     def blocking(self) -> bool:
-        """As the real one."""
-        return self._model.blocking
+        """As the real one, unless it is told to be slow."""
+        return self._model.blocking or self._run_id in self._faults.slow
 
     def prefault(self) -> None:
         """As the real one."""
@@ -76,26 +79,29 @@ class FaultyModel:
         if self._run_id in self._faults.hang:
             self._faults.asked.set()
             self._faults.release.wait(30)
+        until = time.perf_counter() + self._faults.burn_seconds
+        while time.perf_counter() < until:
+            pass
 
 
-def settings_of(home: Home, *, shadow_queue: int = 1000) -> Settings:
-    """Return the settings of a replica that anybody may change and that watches often."""
+def settings_of(home: Home, **changed: object) -> Settings:
+    """Return the settings of a replica that watches often."""
     return Settings.model_validate(
         {
             "paths": home.paths,
             "reload_token": "in-process",
             "replica": "in-process",
             "watch_seconds": 0.02,
-            "shadow_queue": shadow_queue,
+            **changed,
         }
     )
 
 
 @contextmanager
 def serve(
-    home: Home, monkeypatch: pytest.MonkeyPatch, faults: Faults, *, shadow_queue: int = 1000, ready: bool = True
+    home: Home, monkeypatch: pytest.MonkeyPatch, faults: Faults, *, ready: bool = True, **changed: object
 ) -> Iterator[httpx.Client]:
-    """Run the app with models that obey ``faults``."""
+    """Run the app with models that obey ``faults``, and with some settings ``changed``."""
 
     def open_model(run: RunFiles, manifest: Manifest) -> ServedModel:
         if manifest.run_id in faults.fail_to_load:
@@ -109,7 +115,7 @@ def serve(
         "_WAITING_SHARE",
     ):  # a busy machine would shed what these tests look at
         monkeypatch.setattr(f"recommendation_api.pressure.{limit}", math.inf)
-    app = create_app(settings_of(home, shadow_queue=shadow_queue))
+    app = create_app(settings_of(home, **changed))
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

@@ -115,3 +115,34 @@ def test_no_row_of_the_table_hides_a_later_one() -> None:
     kinds = [kind for kind, _, _ in STATUSES]
     for number, kind in enumerate(kinds):
         assert not any(issubclass(kind, earlier) for earlier in kinds[:number])
+
+
+@pytest.mark.parametrize(
+    "path", ["/recommend/u1", "/similar/i1", "/models", "/health/live", "/health/ready", "/metrics"]
+)
+def test_what_can_be_read_can_be_asked_for_by_head(replica: Replica, path: str) -> None:
+    """A probe may do so: the same status and headers, and no body; any other method is told both."""
+    read, asked = replica.http.get(path), replica.http.head(path)
+    assert (asked.status_code, asked.content) == (200, b"")
+    assert set(asked.headers) == set(read.headers)
+    for method in ("OPTIONS", "PUT", "DELETE", "TRACE"):
+        answer = replica.http.request(method, path)
+        check(answer, 405)
+        assert answer.headers["allow"] == "GET, HEAD"
+
+
+@pytest.mark.parametrize("path", ["/models/reload", "/models/lease"])
+def test_what_changes_something_is_no_read(replica: Replica, path: str) -> None:
+    """HEAD and GET are refused alike."""
+    for method in ("HEAD", "GET", "OPTIONS"):
+        answer = replica.http.request(method, path, headers=AUTHORIZED)
+        assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+
+
+@pytest.mark.parametrize("path", ["/models/reload/", "//models/reload", "/models/", "/Models"])
+def test_no_address_is_redirected(replica: Replica, path: str) -> None:
+    """The token would travel to whatever host the request named."""
+    headers = {**AUTHORIZED, "Host": "elsewhere"}
+    answer = replica.http.post(f"{replica.url}{path}", headers=headers)
+    check(answer, 404)
+    assert "elsewhere" not in str(answer.headers) + answer.text

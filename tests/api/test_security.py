@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import stat
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -11,7 +15,9 @@ import pytest
 
 from model_release.contract import LEASE_PATH, RELOAD_PATH
 from tests.api.conftest import StartReplica
-from tests.api.replica import TOKEN, Replica
+from tests.api.home import UNKNOWN
+from tests.api.raw_http import say
+from tests.api.replica import TOKEN, Replica, wait_until
 
 WRONG: list[dict[str, str]] = [
     {},
@@ -133,3 +139,63 @@ def test_a_large_body_is_refused(replica: Replica, told: bool) -> None:
     assert (answer.status_code, answer.json()["title"]) == (413, "body too large")
     assert answer.headers["content-type"] == "application/problem+json"
     assert replica.serves("run-a")
+
+
+@pytest.mark.parametrize("given", ["", "a b", "a" * 65, "é".encode().decode("latin-1"), "a\tb", '"a"', "a;b", "<a>"])
+def test_a_request_id_that_is_not_plain_is_replaced(replica: Replica, given: str) -> None:
+    """It would stand in a header and in other people's logs."""
+    answer = replica.http.get("/recommend/u1", headers={b"X-Request-Id": given.encode("latin-1")})
+    assert answer.status_code == 200
+    assert answer.headers["x-request-id"] != given
+    assert re.fullmatch(r"[0-9a-f]+-[0-9a-f]{8}-[0-9a-f]+", answer.headers["x-request-id"])
+
+
+@pytest.mark.parametrize(
+    "escaped",
+    ["%00", "u1%00", "%ff%fe", "%ed%a0%80", "%c0%af", "..%2f..%2fmodels", "%2e%2e/models", "u1%0d%0aX: 1", "%25"],
+)
+def test_no_id_is_more_than_an_id(replica: Replica, escaped: str) -> None:
+    """NUL, bytes that are no UTF-8, half characters, ways up and line breaks: nobody has that id, and no log gets it."""
+    for path, items in (("recommend", replica.home.expected("run-a", UNKNOWN)), ("similar", [])):
+        said = say(replica.url, f"GET /{path}/{escaped.replace(' ', '%20')} HTTP/1.0\r\n\r\n".encode())
+        assert said.status == 200
+        answer = json.loads(said.body)
+        assert (answer["items"], answer["known"], answer["degraded"]) == (items, False, None)
+        assert "x" not in {name for name, _ in said.headers.items()}
+    assert escaped not in replica.log
+
+
+@pytest.mark.parametrize("query", ["k=1&k=2", "k=1&k=1", "k=1&k=", "a=1&k=1&b=2&k=3"])
+def test_a_k_that_is_given_twice_is_refused(replica: Replica, query: str) -> None:
+    """Two readers on the way might take different ones."""
+    answer = replica.http.get(f"/recommend/u1?{query}")
+    assert (answer.status_code, answer.json()["detail"]) == (422, "k is given more than once")
+
+
+def test_the_document_can_be_switched_off(start: StartReplica) -> None:
+    """Then nothing of it is left; the API works."""
+    replica = start(settings={"RECOMMENDATION_API_DOCS": "false"})
+    for path in ("/docs", "/redoc", "/openapi.json", "/docs/oauth2-redirect"):
+        assert replica.http.get(path).status_code == 404
+    assert replica.serves("run-a")
+
+
+@pytest.fixture
+def temporary() -> Iterator[Path]:
+    """A folder for temporary files with a short path: that of a socket has a limit."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+def test_the_folder_of_the_workers_is_private(start: StartReplica, temporary: Path) -> None:
+    """Nobody else reaches the control sockets; its name can't be guessed, and nothing is left of it."""
+    replica = start(settings={"TMPDIR": str(temporary), "RECOMMENDATION_API_WORKERS": "2"})
+    (folder,) = temporary.glob("recommendation-api-*")
+    wait_until("both workers listen", lambda: len(list(folder.glob("*.sock"))) == 2)
+    status = folder.lstat()
+    assert stat.S_ISDIR(status.st_mode)
+    assert stat.S_IMODE(status.st_mode) == 0o700
+    assert status.st_uid == os.getuid()
+    assert len(folder.name.removeprefix("recommendation-api-")) >= 8
+    replica.close()
+    assert list(temporary.iterdir()) == []

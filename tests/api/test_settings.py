@@ -134,3 +134,22 @@ def test_a_replica_with_a_wrong_setting_does_not_start(tmp_path: Path) -> None:
     assert ended.returncode == 2
     assert "RECOMMENDATION_API_WATCH_SECONDS is 'often'" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_a_folder_for_temporary_files_that_is_too_long_is_named(tmp_path: Path) -> None:
+    """Sockets have short paths: with several workers the command says so, like any setting that is not usable."""
+    folder = tmp_path / ("x" * 100)
+    folder.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-m", "recommendation_api", "--port", "0", "--workers", "2"],
+        cwd=PROJECT,
+        env={**os.environ, "MODEL_RELEASE_HOME": str(tmp_path), "TMPDIR": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert "set TMPDIR to a shorter folder" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(folder.iterdir()) == []
