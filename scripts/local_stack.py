@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -27,6 +28,7 @@ from scripts.services import PROJECT, Service, StackError, free_port
 USERNAME = "admin"
 _AIRFLOW = str(Path(sys.executable).parent / "airflow")
 START_SECONDS = 180.0
+LOCAL_SETTINGS = PROJECT / "config" / "airflow_local_settings.py"
 API_WORKERS = 2  # a reload has to reach more than one
 # What Airflow itself does, and prints before every answer of its command; nobody here can act on it.
 _WARNINGS = (
@@ -144,6 +146,10 @@ class LocalStack:
         """Start ``airflow standalone``."""
         airflow = self.home / "airflow"
         airflow.mkdir(parents=True, exist_ok=True)
+        local = airflow / "config" / LOCAL_SETTINGS.name
+        local.parent.mkdir(exist_ok=True)
+        if not local.exists():  # a test may have brought its own
+            shutil.copy(LOCAL_SETTINGS, local)
         passwords = airflow / "passwords.json"
         passwords.touch(mode=0o600)
         passwords.write_text(json.dumps({USERNAME: self.password, "viewer": self.viewer_password}))

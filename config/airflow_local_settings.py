@@ -1,4 +1,4 @@
-"""Airflow's local settings, found here unless ``$AIRFLOW_HOME/config`` has a file of this name: import the hook there."""
+"""Airflow's local settings: copy this to ``$AIRFLOW_HOME/config``; if there is one already, import the hook in it."""
 
 from __future__ import annotations
 
