@@ -176,3 +176,17 @@ def test_no_other_protocol_is_offered(replica: Replica) -> None:
         )
         assert said.status == 200
     assert replica.log == before
+
+
+def test_a_later_request_has_its_own_time(start: StartReplica) -> None:
+    """The first one on the connection was there at once, the second one never is."""
+    replica = start(settings=HURRY)
+    ask = b"GET /recommend/u1 HTTP/1.1\r\n" + HOST + b"\r\n"
+    with connect(replica.url) as connection:
+        connection.sendall(ask)
+        got = b""
+        while not got.endswith(b"}"):
+            got += connection.recv(65_536)
+        connection.sendall(ask[:20])
+        check(listen(connection), 408)
+    assert got.startswith(b"HTTP/1.1 200 OK")
