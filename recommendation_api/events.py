@@ -12,6 +12,7 @@ from pydantic import FailFast, Field, TypeAdapter, ValidationError
 from starlette.responses import Response
 
 from model_release.contract import Problem, utc_now
+from model_release.explain import explain_all
 from model_release.exposures import NewOutcome
 from recommendation_api import problems
 from recommendation_api.exposure_log import ExposureLog
@@ -115,10 +116,8 @@ def read(body: bytes) -> list[NewOutcome]:
 
 
 def _problem(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_input=False)[0]
-    place, *field = first["loc"] or (None,)
-    what = str(first["msg"]).removeprefix("Value error, ")
-    if place is None:
+    first = error.errors(include_url=False)[0]
+    what = explain_all([{**first, "loc": first["loc"][1:]}], NewOutcome)
+    if not first["loc"]:
         return f"the body is not one event or a list of 1 to {MOST_EVENTS}: {what}"
-    where = "".join(f", {part}" for part in field)
-    return f"event {place}{where}: {what}; none was taken"
+    return f"event {first['loc'][0]}, {what}; none was taken"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from model_release.explain import explain
 from model_release.exposures import Exposure, FileName, Outcome, parse
 from model_release.paths import ReleasePaths
 
@@ -66,12 +67,6 @@ def _records(path: Path, unreadable: Callable[[Unreadable], None]) -> Iterator[E
             try:
                 record = parse(line)
             except ValidationError as error:
-                unreadable(Unreadable(path, number, _reason(error)))
+                unreadable(Unreadable(path, number, explain(error)))
             else:
                 yield record
-
-
-def _reason(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return f"{where}: {first['msg']}" if where else first["msg"]
