@@ -40,6 +40,7 @@ LeaseSeconds = Annotated[int, Field(ge=1, le=7 * 24 * 3600), BeforeValidator(_wh
 RELOAD_PATH = "/models/reload"
 LEASE_PATH = "/models/lease"
 MODELS_PATH = "/models"
+EVENTS_PATH = "/events"
 
 _PRIMARY: dict[str, Any] = {
     "mode": {"const": "primary"},

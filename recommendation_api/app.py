@@ -17,6 +17,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from model_release import __version__
 from model_release.contract import (
+    EVENTS_PATH,
     LEASE_PATH,
     MODELS_PATH,
     RELOAD_PATH,
@@ -29,7 +30,7 @@ from model_release.contract import (
 from recommendation_api import openapi, problems
 from recommendation_api.control import ControlServer
 from recommendation_api.crew import Crew
-from recommendation_api.events import EVENTS_PATH, events_router
+from recommendation_api.events import events_router
 from recommendation_api.exposition import Exposition
 from recommendation_api.exposure_log import ExposureLog
 from recommendation_api.metrics import Metrics

@@ -11,13 +11,12 @@ from fastapi import APIRouter, HTTPException, Request
 from pydantic import FailFast, Field, TypeAdapter, ValidationError
 from starlette.responses import Response
 
-from model_release.contract import Problem, utc_now
+from model_release.contract import EVENTS_PATH, utc_now
 from model_release.explain import explain_all
 from model_release.exposures import NewOutcome
-from recommendation_api import problems
+from recommendation_api import openapi, problems
 from recommendation_api.exposure_log import ExposureLog
 
-EVENTS_PATH = "/events"
 NOT_TAKEN = "events not taken"
 MOST_EVENTS = 1000
 
@@ -50,11 +49,7 @@ _TAKEN: dict[str, Any] = {
     "description": "All events of the call wait to be written",
     "content": {"application/json": {"example": {"taken": 2}}},
 }
-_REFUSALS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem, "description": title}
-    for status, title in ((401, "token"), (403, "token"), (404, "switched off"), (413, "body too large"),
-                          (422, "an event is not usable: none is taken"), (503, NOT_TAKEN))
-}  # fmt: skip
+_REFUSALS = openapi.refusals(400, 401, 403, 404, 408, 413, 422, 503)
 
 
 def events_router(log: ExposureLog | None, count: Callable[[str, int], None] | None = None) -> APIRouter:
@@ -72,6 +67,7 @@ def events_router(log: ExposureLog | None, count: Callable[[str, int], None] | N
         status_code=202,
         response_class=Response,
         responses={202: _TAKEN, **_REFUSALS},
+        include_in_schema=log is not None,
         openapi_extra={"requestBody": _BODY},
     )
     async def events(request: Request) -> Response:

@@ -69,6 +69,8 @@ class Metrics:
                     self.degraded.labels(endpoint, arm, reason)
         for reason in ("late", "busy"):
             self.shed.labels(reason)
+        for variant in ("current", "candidate", "degraded"):
+            self.exposures.labels(variant)
         for reason in ("queue_full", "disk", "invalid"):
             self.exposures_dropped.labels(reason)
         for outcome in ("accepted", "invalid", "refused"):

@@ -7,7 +7,8 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.models import Example
 
-from model_release.contract import LEASE_PATH, RELOAD_PATH, Answer, Problem
+from model_release.contract import EVENTS_PATH, LEASE_PATH, RELOAD_PATH, Answer, Problem
+from model_release.exposures import REQUEST_ID_PATTERN
 
 RELOADS: dict[str, Example] = {
     "follow": {"summary": "Serve what the registry desires", "value": {}},
@@ -43,7 +44,7 @@ _REFUSED = {
     400: "The body is no JSON",
     401: "The token is missing or wrong",
     403: "No token is configured",
-    404: "No such run",
+    404: "No such run; events are switched off",
     408: "The body did not arrive in time",
     409: "The registry, the replica or the release is at another point than the call says",
     413: "The body is too large",
@@ -54,8 +55,8 @@ _REFUSED = {
 _CHANGES = (400, 401, 403, 404, 408, 409, 413, 422, 424, 503)  # what a call that may change something can end with
 _RETRY_AFTER = {"Retry-After": {"description": "Seconds", "required": True, "schema": {"type": "integer"}}}
 _CHALLENGE = {"WWW-Authenticate": {"required": True, "schema": {"type": "string"}}}
-_REQUEST_ID = {"type": "string", "pattern": "^[A-Za-z0-9._:-]{1,64}$"}
-_TOKEN = "reload token"  # noqa: S105  (its name)
+_REQUEST_ID = {"type": "string", "pattern": REQUEST_ID_PATTERN}
+_TOKENS = {RELOAD_PATH: "reload token", LEASE_PATH: "reload token", EVENTS_PATH: "events token"}
 
 
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -78,9 +79,10 @@ def document(app: FastAPI) -> dict[str, Any]:
         components = made.setdefault("components", {})
         for model in (Answer, Problem):
             components.setdefault("schemas", {})[model.__name__] = model.model_json_schema(ref_template=_REFS)
-        components["securitySchemes"] = {_TOKEN: {"type": "http", "scheme": "bearer"}}
-        for path in (RELOAD_PATH, LEASE_PATH):
-            made["paths"][path]["post"]["security"] = [{_TOKEN: []}]
+        needed = {path: token for path, token in _TOKENS.items() if path in made["paths"]}
+        components["securitySchemes"] = {token: {"type": "http", "scheme": "bearer"} for token in needed.values()}
+        for path, token in needed.items():
+            made["paths"][path]["post"]["security"] = [{token: []}]
         settings = app.state.settings
         for path, name, text in (
             ("/recommend/{user_id}", "user_id", "The best items for a user, popular ones for an unknown user."),

@@ -120,7 +120,9 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 def wrong_method(method: str, path: str, allowed: str) -> Response:
-    """Return the problem document for a method that a route does not have."""
+    """Return the problem document for a method that a route does not have; what can be read can be asked for by HEAD."""
+    methods = set(allowed.split(", "))
+    allowed = ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
     detail = f"{method} is not possible at {path[:_LONGEST_PATH]!r}, only {allowed}"
     return problem(405, "method not allowed", detail, {"Allow": allowed})
 
@@ -130,10 +132,7 @@ def http_problem(error: HTTPException) -> Response:
     phrase = http.HTTPStatus(error.status_code).phrase
     title = _TITLES.get(error.status_code, phrase.lower())
     detail = "" if error.detail == phrase else str(error.detail)
-    headers = dict(error.headers or {})
-    if "GET" in (allowed := headers.get("Allow", "").split(", ")):
-        headers["Allow"] = ", ".join(sorted({*allowed, "HEAD"}))  # what can be read can be asked for by HEAD
-    return problem(error.status_code, title, detail, headers)
+    return problem(error.status_code, title, detail, error.headers)
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:

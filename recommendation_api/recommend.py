@@ -29,7 +29,6 @@ from recommendation_api.shadow import Shadow
 _log = logging.getLogger("recommendation_api")
 ENDPOINTS = {"/recommend/": "recommend", "/similar/": "similar"}
 _METHODS = frozenset({"GET", "HEAD"})
-_ALLOWED = ", ".join(sorted(_METHODS))
 _LONGEST_ID = 256
 _DIGITS = 4
 _ONLY_K = re.compile(rb"k=([0-9]{1,4})")  # as nearly every query is
@@ -98,7 +97,7 @@ class Recommender:
         if scope["method"] in _METHODS:
             await self._answer(scope, receive, send, endpoint, path[slash:])
         else:
-            await wrong_method(scope["method"], path, _ALLOWED)(scope, receive, send)
+            await wrong_method(scope["method"], path, "GET")(scope, receive, send)
         return True
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, endpoint: str, identifier: str) -> None:

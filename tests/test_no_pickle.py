@@ -10,7 +10,7 @@ import pytest
 
 from tests.docs_pages import PROJECT
 
-PACKAGES = ("model_release", "pipeline", "recommendation_api", "plugins", "dags", "scripts", "benchmarks")
+PACKAGES = ("config", "model_release", "pipeline", "recommendation_api", "plugins", "dags", "scripts", "benchmarks")
 MODULES = frozenset(
     {
         "pickle",

@@ -178,4 +178,4 @@ def test_the_route_is_in_the_openapi_document_with_examples(listening: Replica) 
     content = operation["requestBody"]["content"]["application/json"]
     for example in content["examples"].values():
         assert events.read(json.dumps(example["value"]).encode())
-    assert set(operation["responses"]) == {"202", "401", "403", "404", "413", "422", "503"}
+    assert set(operation["responses"]) == {"202", "400", "401", "403", "404", "408", "413", "422", "503"}

@@ -18,14 +18,18 @@ EXAMPLES = os.environ.get("API_EXAMPLES", "5")  # of each route; docs/how-to/che
 CONFIGURATION = PROJECT / "tests" / "api" / "schemathesis.toml"
 
 
+# one token for both rights: schemathesis is told one
+EVENTS = {"RECOMMENDATION_API_EVENTS": "true", "RECOMMENDATION_EVENTS_TOKEN": TOKEN}
+
+
 @pytest.fixture
-def document(replica: Replica) -> dict[str, Any]:
-    return dict(replica.http.get("/openapi.json").json())
+def document(start: StartReplica) -> dict[str, Any]:
+    return dict(start(settings=EVENTS).http.get("/openapi.json").json())
 
 
 def operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
     found = {f"{method} {path}": what for path, item in document["paths"].items() for method, what in item.items()}
-    assert len(found) == 8
+    assert len(found) == 9
     return found
 
 
@@ -40,7 +44,7 @@ def test_the_api_does_what_its_document_says(start: StartReplica, home: Home, tm
     home.commit("run-c", mode="canary", rollout_share=0.5, release_id="try-3", lease_seconds=3600)
     for seed, run_id in enumerate(("20260112-next-basket-2222bbbb", "20260119-als-3333cccc")):
         home.publish(run_id, seed=20 + seed)
-    replica = start()
+    replica = start(settings=EVENTS)
     done = subprocess.run(
         [str(Path(sys.executable).with_name("schemathesis")), "--no-color", "--config-file", str(CONFIGURATION), "run",
          "--checks", "all", "--seed", "1", "--max-examples", EXAMPLES, f"{replica.url}/openapi.json"],
@@ -51,7 +55,7 @@ def test_the_api_does_what_its_document_says(start: StartReplica, home: Home, tm
         check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Tested: 8" in done.stdout
+    assert "Tested: 9" in done.stdout
     assert "Traceback" not in replica.log
 
 
@@ -66,12 +70,18 @@ def test_every_error_in_the_document_is_a_problem(document: dict[str, Any]) -> N
 
 
 def test_the_document_asks_for_the_token_where_the_api_does(document: dict[str, Any]) -> None:
-    """Reload and lease, and nothing that a shop or Prometheus needs."""
-    (scheme,) = document["components"]["securitySchemes"]
-    assert document["components"]["securitySchemes"][scheme] == {"type": "http", "scheme": "bearer"}
-    for name, operation in operations(document).items():
-        expected: object = [{scheme: []}] if name.startswith("post ") else None
-        assert operation.get("security") == expected, name
+    """Reload, lease and events, and nothing that a shop or Prometheus needs."""
+    schemes = document["components"]["securitySchemes"]
+    assert list(schemes.values()) == [{"type": "http", "scheme": "bearer"}] * 2
+    needed = {
+        name: operation["security"] for name, operation in operations(document).items() if "security" in operation
+    }
+    assert needed == {
+        "post /models/reload": [{"reload token": []}],
+        "post /models/lease": [{"reload token": []}],
+        "post /events": [{"events token": []}],
+    }
+    assert set(schemes) == {"reload token", "events token"}
 
 
 @pytest.mark.parametrize(

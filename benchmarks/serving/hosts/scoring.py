@@ -23,8 +23,8 @@ class Scorer:
 
     def __init__(self, folder: Path) -> None:
         self._run_id = (folder / "run_id.txt").read_text()
-        self._users = np.load(folder / "user_factors.npy", mmap_mode="r")
-        self._items = np.load(folder / "item_factors.npy", mmap_mode="r")
+        self._users = np.load(folder / "user_factors.npy", mmap_mode="r", allow_pickle=False)
+        self._items = np.load(folder / "item_factors.npy", mmap_mode="r", allow_pickle=False)
         self._rows = {user: row for row, user in enumerate((folder / "user_ids.txt").read_text().split())}
         self._ids = (folder / "item_ids.txt").read_text().split()
 
