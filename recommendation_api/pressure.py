@@ -9,7 +9,7 @@ from typing import NamedTuple
 _OWN_SCHEDULE = Path("/proc/thread-self/schedstat")  # nanoseconds on a CPU, nanoseconds waiting for one, turns
 _LATE_SECONDS = 0.01
 _BUSY_SHARE = 0.7
-_WAITING_SHARE = 0.05
+_WAITING_SHARE = 0.12
 
 
 class Load(NamedTuple):
