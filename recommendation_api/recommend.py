@@ -177,7 +177,7 @@ class Recommender:
 
     def _record(self, log: ExposureLog, question: Question, made: Made, serving: Serving, seconds: float) -> None:
         now = time.time()
-        trial = serving.registry.candidate if serving.candidate is not None and now < serving.lease_until else None
+        trial = serving.candidate_at(now)
         log.append(
             (now, question.request_id, question.endpoint, question.identifier, question.k, made.run_id, made.variant,
              trial.release_id if trial else None, serving.generation, made.items, made.known, made.degraded, seconds)

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from model_release.contract import Desired, Trial
-from model_release.registry import Registry
+from model_release.registry import Candidate, Registry
 from recommendation_api.model_store import LoadedRun
 
 _SCALE = float(1 << 64)
@@ -40,23 +40,25 @@ class Serving:
         """The generation that is served."""
         return self.registry.generation
 
+    def candidate_at(self, now: float) -> Candidate | None:
+        """Return what is desired of the candidate at ``now`` (Unix seconds), if it is served: an expired lease ends that."""
+        return self.registry.candidate if self.candidate is not None and now < self.lease_until else None
+
     def trial(self, now: float) -> Trial | None:
-        """Return the trial that is under way at ``now`` (Unix seconds): an expired lease ends it at once."""
-        return trial_of(self.registry) if self.candidate is not None and now < self.lease_until else None
+        """Return the trial that is under way at ``now``, in the words of the HTTP contract."""
+        return trial_of(self.registry) if self.candidate_at(now) is not None else None
 
     def in_canary(self, user_id: str, now: float) -> bool:
         """Whether this user gets the candidate: the same answer in every worker, replica and process."""
-        desired = self.registry.candidate
-        if desired is None or desired.mode != "canary" or self.candidate is None or now >= self.lease_until:
+        desired = self.candidate_at(now)
+        if desired is None or desired.mode != "canary":
             return False
         return share_of(user_id, desired.release_id) < desired.rollout
 
     def in_shadow(self, now: float) -> bool:
         """Whether requests are scored by the candidate too."""
-        desired = self.registry.candidate
-        return (
-            desired is not None and desired.mode == "shadow" and self.candidate is not None and now < self.lease_until
-        )
+        desired = self.candidate_at(now)
+        return desired is not None and desired.mode == "shadow"
 
 
 def wanted_of(registry: Registry, also: Collection[str] = ()) -> Registry:
