@@ -57,6 +57,11 @@ class ModelStore:
         with self._lock:
             return tuple(reversed(self._resident))
 
+    def held(self, run_id: str) -> LoadedRun | None:
+        """Return a run that is in memory, as it was when it was loaded; None: it is not."""
+        with self._lock:
+            return self._resident.get(run_id)
+
     def load(self, run_id: str, registry: Registry, *, source: Source = "models") -> LoadedRun:
         """Return a run that is fit to serve: every byte verified, loaded, golden answers compared.
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from model_release.contract import WorkerReport
 from model_release.errors import ArtifactError, GenerationConflictError
-from model_release.registry import Registry
+from model_release.registry import Candidate, Current, Registry
 from recommendation_api.model_store import LoadedRun, ModelStore
 from recommendation_api.orders import Beat, Failure, Prepare, Prepared, Switch, TrialStates, Unusable
 from recommendation_api.serving import Serving, lease_end
@@ -73,8 +73,8 @@ class Worker:
             ArtifactError: a run was not prepared and can't be loaded.
         """
         registry = order.registry
-        current = self._store.load(registry.current.run_id, registry) if registry.current else None
-        candidate = self._candidate(registry) if order.with_candidate else None
+        current = self._prepared(registry.current, registry)
+        candidate = self._prepared(registry.candidate, registry) if order.with_candidate else None
         fallback = current.fallback if current else ()
         self._serve(Serving(registry, current, candidate, fallback, order.problem, lease_end(registry)))
         return self.report()
@@ -109,9 +109,11 @@ class Worker:
         """Return what this process knows of shadow trials."""
         return TrialStates(states=tuple(self._trials()))
 
-    def _candidate(self, registry: Registry) -> LoadedRun | None:
-        candidate = registry.candidate
-        return None if candidate is None else self._store.load(candidate.run_id, registry)
+    def _prepared(self, desired: Current | Candidate | None, registry: Registry) -> LoadedRun | None:
+        """Return the run of a slot: what was checked a moment ago is not read again."""
+        if desired is None:
+            return None
+        return self._store.held(desired.run_id) or self._store.load(desired.run_id, registry)
 
     def _serve(self, serving: Serving) -> None:
         with self._lock:
