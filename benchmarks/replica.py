@@ -19,7 +19,7 @@ from model_release.contract import ModelsReport
 from model_release.paths import ReleasePaths
 
 TOKEN = "benchmark"  # noqa: S105  (of a replica that lives for minutes)
-_LISTENING = re.compile(r"listening on http://127\.0\.0\.1:(\d+)")
+LISTENING = re.compile(r"listening on http://127\.0\.0\.1:(\d+)")
 _START_SECONDS = 60.0
 _HEADERS = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
 
@@ -88,7 +88,7 @@ def replica(paths: ReleasePaths, *, workers: int, settings: Mapping[str, str] | 
             stderr=log,
         )
     try:
-        while (found := _LISTENING.search(log_path.read_text(encoding="utf-8"))) is None:
+        while (found := LISTENING.search(log_path.read_text(encoding="utf-8"))) is None:
             if process.poll() is not None:
                 raise RuntimeError(log_path.read_text(encoding="utf-8"))
             time.sleep(0.05)

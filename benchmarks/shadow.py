@@ -28,22 +28,12 @@ import httpx
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.replica import Replica
-from model_release import golden, rollout
-from model_release.adapters import ranked_lists
-from model_release.adapters.file_ledger import FileLedger
-from model_release.adapters.file_registry import FileRegistry
-from model_release.adapters.run_store import RunStore
-from model_release.artifact import GOLDEN_NAME, Algorithm, DataSnapshot, Manifest, ServingFormat
-from model_release.contract import utc_now
+from benchmarks.random_runs import CACHE, fresh_home
+from benchmarks.replica import LISTENING, TOKEN, Replica
 from model_release.paths import ReleasePaths
-from model_release.registry import register
-from model_release.rollout import Move
 
-ITEMS, USERS, DEPTH = 10_000, 5_000, 100
+USERS, DEPTH = 5_000, 100
 Floats = npt.NDArray[np.float64]
-TOKEN = "benchmark"  # noqa: S105  (of a replica that lives for a minute)
-_RUNNING = re.compile(r"listening on http://127\.0\.0\.1:(\d+)")
 
 _PROGRAM = """
 import time, types
@@ -75,59 +65,14 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=30, help="turns with and without the trial")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="for example shadow._REST=0")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        paths = ReleasePaths(Path(folder))
-        for run_id, seed in (("run-a", 0), ("run-b", 1)):
-            publish(paths, run_id, seed)
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=CACHE) as folder, ExitStack() as stack:
+        paths = fresh_home(Path(folder), ("run-a", "run-b"), users=USERS, depth=DEPTH)
         port = stack.enter_context(replica(paths, options.set, options.candidate_ms))
         for _ in range(options.hogs):
             stack.enter_context(hog())
         measure(port, options)
     return 0
-
-
-def publish(paths: ReleasePaths, run_id: str, seed: int) -> None:
-    """Publish and register a run of random lists; the first one becomes current."""
-    rng, store, now = np.random.default_rng(seed), RunStore(paths), utc_now()
-    users, items = [f"user-{number}" for number in range(USERS)], [f"item-{number}" for number in range(ITEMS)]
-    with store.staging(run_id) as folder:
-        ranked_lists.write(
-            folder,
-            user_ids=users,
-            item_ids=items,
-            user_lists=np.stack([rng.choice(ITEMS, DEPTH, replace=False) for _ in users]).astype(np.int32),
-            similar_lists=np.zeros((ITEMS, 1), np.int32),
-            popular=rng.permutation(ITEMS)[:1000].astype(np.int32),
-        )
-        model = ranked_lists.RankedLists(folder)
-        requests = golden.record(model, [("recommend", user, 10) for user in users[:5]])
-        lines = "".join(f"{request.model_dump_json()}\n" for request in requests)
-        (folder / GOLDEN_NAME).write_text(lines, encoding="utf-8")
-        data = DataSnapshot(
-            source="random",
-            rows=1,
-            users=USERS,
-            items=ITEMS,
-            first_timestamp=now,
-            last_timestamp=now,
-            content_sha256="0" * 64,
-        )
-        manifest = Manifest(
-            run_id=run_id,
-            created_at=now,
-            git_commit=None,
-            as_of=now,
-            algorithm=Algorithm(name="random", seed=seed),
-            data=data,
-            serving=ServingFormat(format="ranked_lists"),
-            files=store.entries(folder),
-        )
-    store.publish(manifest)
-    registry, digest = FileRegistry(paths), store.manifest_sha256(run_id)
-    registry.update(lambda state: register(state, run_id=run_id, manifest_sha256=digest, release_id="setup", at=now))
-    if seed == 0:
-        move = Move(run_id=run_id, release_id="setup", mode="primary")
-        rollout.commit(registry, FileLedger(paths), move, by="benchmark", at=now, cause="person")
 
 
 @contextmanager
@@ -140,7 +85,7 @@ def replica(paths: ReleasePaths, constants: Sequence[str], candidate_ms: float) 
     with log_path.open("wb") as log:
         process = subprocess.Popen([sys.executable, "-c", program], env=environment, stdout=log, stderr=log)
     try:
-        while (found := _RUNNING.search(log_path.read_text(encoding="utf-8"))) is None:
+        while (found := LISTENING.search(log_path.read_text(encoding="utf-8"))) is None:
             if process.poll() is not None:
                 raise RuntimeError(log_path.read_text(encoding="utf-8"))
             time.sleep(0.05)

@@ -64,6 +64,18 @@ def test_the_forms_are_those_of_the_dags() -> None:
     }
 
 
+def run_beside_airflow(code: str, home: Path) -> subprocess.CompletedProcess[str]:
+    """Run ``code`` in a process whose Airflow has its home in ``home`` and the project's plugins."""
+    environment = {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
+        "PATH": "/usr/bin:/bin",
+    }
+    return subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=home, capture_output=True, text=True, check=False
+    )
+
+
 def test_airflow_finds_the_policy_where_its_local_settings_are(tmp_path: Path) -> None:
     """The project's file, copied; starting up does not import the forms."""
     (tmp_path / "config").mkdir()
@@ -74,14 +86,7 @@ from airflow.settings import get_policy_plugin_manager
 assert get_policy_plugin_manager().hook.task_instance_mutation_hook.get_hookimpls()
 assert "model_release_airflow.form" not in sys.modules
 """
-    environment = {
-        "AIRFLOW_HOME": str(tmp_path),
-        "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
-        "PATH": "/usr/bin:/bin",
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    done = run_beside_airflow(code, tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
 
 
@@ -89,13 +94,5 @@ def test_the_project_brings_no_settings_that_hide_those_of_an_installation(tmp_p
     """Whoever has a file of their own in ``$AIRFLOW_HOME/config`` keeps it, with this project installed."""
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "airflow_local_settings.py").write_text("OWN = True\n")
-    code = "import airflow, airflow_local_settings; assert airflow_local_settings.OWN"
-    environment = {
-        "AIRFLOW_HOME": str(tmp_path),
-        "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
-        "PATH": "/usr/bin:/bin",
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    done = run_beside_airflow("import airflow, airflow_local_settings; assert airflow_local_settings.OWN", tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
