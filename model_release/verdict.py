@@ -58,13 +58,14 @@ class CheckResult(Frozen):
     unit: str = ""
     subject: str = ""  # the table, slice or metric it is about
     dry_run: bool = False
+    severity: Literal["critical", "warning"] = "critical"
     settled: bool = False  # its evidence is complete and fixed: waiting would not change the verdict
     details: Mapping[str, Any] = Field(default_factory=dict)
 
     @property
     def blocking(self) -> Verdict:
-        """The verdict that counts for the decision: a dry run reports and never blocks."""
-        return Verdict.PASS if self.dry_run else self.verdict
+        """The verdict that counts for the decision: a dry run and a warning report and never block."""
+        return self.verdict if self.severity == "critical" and not self.dry_run else Verdict.PASS
 
 
 class Decision(Frozen):
@@ -72,10 +73,12 @@ class Decision(Frozen):
 
     ``generation`` is the registry's at the moment the evidence was taken: a release commits by compare-and-set on
     exactly that one, so a decision that was overtaken can't be acted on.  None: the registry could not be read.
+    ``measured_at`` is the last time that nothing was ERROR; a gate that waits counts its budget for errors from there.
     ``evidence`` holds the SHA-256 of every file that was read, by its name below the evaluation folder.
     """
 
     schema_version: Literal[1] = 1
+    stage: Literal["offline", "online"] = "offline"
     verdict: Verdict
     run_id: str
     against: str | None  # the current run compared with; None: no baseline
@@ -83,6 +86,7 @@ class Decision(Frozen):
     release_id: str | None
     generation: Annotated[int, Field(ge=0)] | None
     decided_at: AwareDatetime
+    measured_at: AwareDatetime | None = None
     policy_name: str
     policy_sha256: str
     code_version: str

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from model_release.evidence import Missing
-from model_release.policy import AnyCheck
+from model_release.policy import CheckPolicy
 from model_release.verdict import CheckResult, Verdict
 
 
 def result(
-    policy: AnyCheck,
+    policy: CheckPolicy,
     verdict: Verdict,
     reason: str,
     *,
@@ -19,18 +19,19 @@ def result(
     value: float | None = None,
     limit: float | None = None,
     direction: Literal["at_least", "at_most"] | None = None,
-    interval: tuple[float, float] | None = None,
+    interval: tuple[float | None, float | None] | None = None,
     samples: int | None = None,
     minimum_samples: int | None = None,
     unit: str = "",
     settled: bool = False,
     details: Mapping[str, Any] | None = None,
 ) -> CheckResult:
-    """Return a result under the name, kind and dry run of its policy."""
+    """Return a result under the name, kind, dry run and severity of its policy."""
     return CheckResult(
         check=policy.name,
         kind=policy.kind,
         dry_run=policy.dry_run,
+        severity=policy.severity,
         verdict=verdict,
         reason=reason,
         subject=subject,
@@ -46,6 +47,6 @@ def result(
     )
 
 
-def unmeasured(policy: AnyCheck, missing: Missing, *, subject: str = "") -> CheckResult:
+def unmeasured(policy: CheckPolicy, missing: Missing, *, subject: str = "") -> CheckResult:
     """Return ERROR: a part of the evidence that the check needs is missing."""
     return result(policy, Verdict.ERROR, missing.reason, subject=subject, settled=missing.settled)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model_release.checks import non_inferiority
+from model_release.checks import comparison
 from model_release.evidence import Evaluation, Evidence, Missing, PerUser, RegistryFacts
 from model_release.policy import NonInferiorityPolicy
 from model_release.statistics import Floats
@@ -31,7 +31,7 @@ def rule(**changes: Any) -> NonInferiorityPolicy:
 
 def judged(found: Evidence, **changes: Any) -> list[CheckResult]:
     """Return the results of a comparison."""
-    return list(non_inferiority.check(rule(**changes), found, on_no_baseline="fail"))
+    return list(comparison.check(rule(**changes), found, on_no_baseline="fail"))
 
 
 def compared(candidate: Floats, current: Floats, **changes: Any) -> CheckResult:
@@ -191,7 +191,7 @@ def test_a_metric_that_was_not_measured_for_both_is_an_error() -> None:
 @pytest.mark.parametrize(("says", "verdict"), [("pass", Verdict.PASS), ("fail", Verdict.FAIL)])
 def test_without_a_current_run_the_policy_decides(says: Any, verdict: Verdict) -> None:
     """The result is stamped ``no_baseline`` either way."""
-    (result,) = non_inferiority.check(rule(), evidence(baseline=False), on_no_baseline=says)
+    (result,) = comparison.check(rule(), evidence(baseline=False), on_no_baseline=says)
     assert result.verdict is verdict
     assert "no_baseline" in result.reason
     assert result.details["no_baseline"] is True

@@ -14,15 +14,17 @@ import numpy as np
 from model_release import statistics
 from model_release.checks.results import result, unmeasured
 from model_release.evidence import Evaluation, Evidence, Missing, Paired, PerUser
-from model_release.policy import ALL, NonInferiorityPolicy, Slice
+from model_release.policy import ALL, NonInferiorityPolicy, Slice, SuperiorityPolicy
 from model_release.statistics import Interval
 from model_release.verdict import CheckResult, Verdict
 
 
 def check(
-    policy: NonInferiorityPolicy, evidence: Evidence, *, on_no_baseline: Literal["pass", "fail"]
+    policy: NonInferiorityPolicy | SuperiorityPolicy, evidence: Evidence, *, on_no_baseline: Literal["pass", "fail"]
 ) -> tuple[CheckResult, ...]:
     """Compare candidate and current for each slice; without a current run answer as ``on_no_baseline`` says."""
+    if isinstance(policy, SuperiorityPolicy):
+        raise NotImplementedError
     evaluation, per_user = evidence.evaluation, evidence.per_user
     if isinstance(evidence.registry, Missing):
         return (unmeasured(policy, evidence.registry, subject=policy.metric),)

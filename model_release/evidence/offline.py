@@ -1,8 +1,7 @@
-"""What a gate judges from.  Each part is either there, or missing for a stated reason; never silently absent."""
+"""What is known before a trial: the data's quality, and both runs on the same users."""
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
@@ -16,17 +15,6 @@ from model_release.policy import ALL, Slice
 
 Floats = npt.NDArray[np.float64]
 Strings = npt.NDArray[np.str_]
-
-
-@dataclass(frozen=True)
-class Missing:
-    """Why a part of the evidence is not there.
-
-    ``settled``: waiting will not bring it (the files are complete, and not about this run).
-    """
-
-    reason: str
-    settled: bool = False
 
 
 @dataclass(frozen=True)
@@ -125,50 +113,3 @@ class PerUser:
         if part.users != ALL:
             rows &= self.user_slices == part.users
         return Paired(self.users[rows], self.candidate[metric][rows], self.current[metric][rows])
-
-
-@dataclass(frozen=True)
-class RunFacts:
-    """The candidate's artifact as it lies in ``models/``."""
-
-    manifest_sha256: str
-    as_of: dt.datetime
-
-
-@dataclass(frozen=True)
-class RegistryFacts:
-    """The desired state when the evidence was taken."""
-
-    generation: int
-    current_run_id: str | None
-    current_manifest_sha256: str | None
-    candidate_manifest_sha256: str | None  # as it was registered; None: not registered yet
-    latch: str | None  # why automatic releases are stopped; None: they are not
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """Everything a gate may look at for one run.
-
-    Attributes:
-        files: SHA-256 of every file that was read, by its name below the evaluation folder.
-    """
-
-    run_id: str
-    release_id: str | None
-    registry: RegistryFacts | Missing
-    run: RunFacts | Missing
-    data_quality: DataQuality | Missing
-    evaluation: Evaluation | Missing
-    per_user: PerUser | Missing
-    files: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def current_run_id(self) -> str | None:
-        """The current run, if the registry could be read and names one."""
-        return None if isinstance(self.registry, Missing) else self.registry.current_run_id
-
-    @property
-    def no_baseline(self) -> bool:
-        """Whether it is known that there is no current run to compare with."""
-        return not isinstance(self.registry, Missing) and self.registry.current_run_id is None

@@ -1,0 +1,14 @@
+"""alerts."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from model_release.evidence import Evidence
+from model_release.policy import AlertsPolicy
+from model_release.verdict import CheckResult
+
+
+def check(policy: AlertsPolicy, evidence: Evidence, now: dt.datetime) -> tuple[CheckResult, ...]:
+    """Judge."""
+    raise NotImplementedError

@@ -1,0 +1,12 @@
+"""ratio."""
+
+from __future__ import annotations
+
+from model_release.checks.trials import TrialView
+from model_release.policy import RatioPolicy
+from model_release.verdict import CheckResult
+
+
+def check(policy: RatioPolicy, view: TrialView) -> tuple[CheckResult, ...]:
+    """Judge."""
+    raise NotImplementedError

@@ -1,0 +1,24 @@
+"""What every online check looks at: one trial, at one moment, with the answers of Prometheus."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+
+from model_release.evidence import OnlineEvidence, TrialFacts
+from model_release.policy import OnlinePolicy
+
+
+@dataclass(frozen=True)
+class TrialView:
+    """One trial at one moment; ``online.trial`` is there."""
+
+    policy: OnlinePolicy
+    trial: TrialFacts
+    online: OnlineEvidence
+    now: dt.datetime
+
+    @property
+    def minutes(self) -> float:
+        """How long the trial has been going on."""
+        return (self.now - self.trial.started_at).total_seconds() / 60.0

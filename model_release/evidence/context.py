@@ -1,0 +1,52 @@
+"""What is known of the run, the registry and the world around a release."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """The candidate's artifact as it lies in ``models/``."""
+
+    manifest_sha256: str
+    as_of: dt.datetime
+
+
+@dataclass(frozen=True)
+class RegistryFacts:
+    """The desired state when the evidence was taken."""
+
+    generation: int
+    current_run_id: str | None
+    current_manifest_sha256: str | None
+    candidate_manifest_sha256: str | None  # as it was registered; None: not registered yet
+    latch: str | None  # why automatic releases are stopped; None: they are not
+
+
+@dataclass(frozen=True)
+class Alert:
+    """An alert as Alertmanager has it."""
+
+    labels: Mapping[str, str]
+    state: Literal["active", "suppressed", "unprocessed"]
+    silenced: bool
+    starts_at: dt.datetime
+    summary: str = ""
+
+
+class Reconciliation(BaseModel):
+    """``reconciliation_<date>.json``: what was promised against what happened; keys that no gate uses are ignored."""
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+    schema_version: Literal[1]
+    date: dt.date
+    written_at: AwareDatetime
+    status: Literal["agrees", "differs", "missing"]
+    problems: Annotated[tuple[str, ...], Field(max_length=1000)] = ()
