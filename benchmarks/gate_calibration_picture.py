@@ -10,8 +10,8 @@ _WIDTH, _HEIGHT = 960, 460
 _TEXT = 'font-family="sans-serif" font-size="12" fill="#333"'
 _METHODS = (
     ("gate rejects", "the gate", "#1f6fb2"),
-    ("z-test of the margin rejects", "z-test of the margin, repeated", "#c2571a"),
-    ("threshold rejects", "threshold on the difference", "#8a8a8a"),
+    ("z-test of the margin rejects", "repeated z-test", "#c2571a"),
+    ("threshold rejects", "fixed threshold", "#8a8a8a"),
 )
 _SCENES = {"0.1 % bad": "0.1 %", "2 % bad": "2 %", "30 % bad": "30 %"}
 _COLOURS = {1: "#9ecae1", 2: "#4a90c4", 5: "#1f6fb2", 10: "#0b3d66"}
@@ -57,6 +57,10 @@ def _wrong(result: dict[str, Any], *, left: float, right: float) -> list[str]:
         f'<text x="{left}" y="36" {_TEXT}>true difference = margin; looked at every 5 s for an hour; 5 % promised</text>',
         *_grid(left, right),
     ]
+    parts.append(
+        f'<line x1="{left}" x2="{right}" y1="{_up(_ALPHA):.1f}" y2="{_up(_ALPHA):.1f}" stroke="#b00" '
+        'stroke-dasharray="4 3"/>'
+    )
     group = (right - left) / max(len(rows), 1)
     bar = group / 4.5
     for number, row in enumerate(rows):
@@ -65,19 +69,15 @@ def _wrong(result: dict[str, Any], *, left: float, right: float) -> list[str]:
             parts.append(
                 f'<rect x="{x:.1f}" y="{_up(share):.1f}" width="{bar * 0.9:.1f}" '
                 f'height="{_up(0.0) - _up(share):.1f}" fill="{colour}"/>'
-                f'<text x="{x + bar * 0.45:.1f}" y="{_up(share) - 4:.1f}" text-anchor="middle" {_TEXT}>'
-                f"{100 * share:.2g} %</text>"
+                f'<text x="{x + bar * 0.45:.1f}" y="{_up(share) - 4:.1f}" text-anchor="middle" {_TEXT} '
+                f'paint-order="stroke" stroke="#fff" stroke-width="4">{100 * share:.2g} %</text>'
             )
         parts.append(
             f'<text x="{left + (number + 0.47) * group:.1f}" y="{_up(0.0) + 18:.1f}" text-anchor="middle" {_TEXT}>'
             f"{_SCENES[row['scene']]} bad answers</text>"
         )
-    parts.append(
-        f'<line x1="{left}" x2="{right}" y1="{_up(_ALPHA):.1f}" y2="{_up(_ALPHA):.1f}" stroke="#b00" '
-        'stroke-dasharray="4 3"/>'
-    )
     for place, (_, name, colour) in enumerate(_METHODS):
-        x = left + (0, 72, 262)[place]
+        x = left + (0, 84, 206)[place]
         parts.append(
             f'<rect x="{x}" y="50" width="10" height="10" fill="{colour}"/><text x="{x + 14}" y="60" {_TEXT}>{name}</text>'
         )

@@ -59,7 +59,7 @@ def one(values: list[float], instance: str = "a", **labels: str) -> Series:
 
 
 def counted(*series: Series) -> list[float]:
-    return increments(series, lives(series), len(series[0].values) - 1).tolist()
+    return list(map(float, increments(series, lives(series), len(series[0].values) - 1)))
 
 
 @pytest.mark.parametrize(

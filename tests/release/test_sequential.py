@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import get_args
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -85,10 +87,10 @@ def after(rows: list[tuple[float, float, float, float]], margin: float, null: Nu
 
 def test_values_between_0_and_1_may_stand_for_0_and_1() -> None:
     """The factor is convex: a value is worth at most what 0 and 1, drawn with its mean, are worth."""
-    for null in ("at_most", "at_least"):
-        ends = [after([(20.0, 3.0, 20.0, 2.0), (1.0, x, 1.0, 0.0)], 0.1, null) for x in (0.0, 1.0)]  # type: ignore[arg-type]
+    for null in get_args(Null):
+        ends = [after([(20.0, 3.0, 20.0, 2.0), (1.0, x, 1.0, 0.0)], 0.1, null) for x in (0.0, 1.0)]
         for value in (0.1, 0.5, 0.9):
-            middle = after([(20.0, 3.0, 20.0, 2.0), (1.0, value, 1.0, 0.0)], 0.1, null)  # type: ignore[arg-type]
+            middle = after([(20.0, 3.0, 20.0, 2.0), (1.0, value, 1.0, 0.0)], 0.1, null)
             assert math.exp(middle) <= (1.0 - value) * math.exp(ends[0]) + value * math.exp(ends[1]) + 1e-12
 
 
@@ -148,9 +150,12 @@ def test_clusters_count_once() -> None:
 
 def blocks(base: float, added: float, length: int, seed: int = 0) -> Blocks:
     rng = np.random.default_rng(seed)
-    n1, n0 = rng.poisson(25.0, length), rng.poisson(225.0, length)
-    drawn: list[Floats] = [rng.binomial(n1, base + added) * 1.0, rng.binomial(n0, base) * 1.0]
-    return Blocks(n1 * 1.0, drawn[0], n0 * 1.0, drawn[1])
+    n1, n0 = drawn(rng.poisson(25.0, length)), drawn(rng.poisson(225.0, length))
+    return Blocks(n1, drawn(rng.binomial(n1.astype(int), base + added)), n0, drawn(rng.binomial(n0.astype(int), base)))
+
+
+def drawn(counts: npt.NDArray[np.int64]) -> Floats:
+    return counts.astype(np.float64)
 
 
 @pytest.mark.parametrize("added", [-0.01, 0.0, 0.01, 0.02, 0.1])
@@ -172,8 +177,8 @@ def test_the_bounds_say_what_the_tests_say(added: float, margin: float) -> None:
 @pytest.mark.parametrize("limit", [0.01, 0.3])
 def test_the_bounds_of_a_share_say_what_its_tests_say(rate: float, limit: float) -> None:
     rng = np.random.default_rng(1)
-    n = rng.poisson(25.0, 300) * 1.0
-    x = rng.binomial(n.astype(int), rate) * 1.0
+    n = drawn(rng.poisson(25.0, 300))
+    x = drawn(rng.binomial(n.astype(int), rate))
     low, high = share_bounds(x, n, limit, 0.99)
     safe = log_e_share(x, n, limit, "at_least")[-1] >= needed(0.99)
     harm = log_e_share(x, n, limit, "at_most").max() >= needed(0.99)
