@@ -298,7 +298,7 @@ def main() -> None:
     }
     print(table(result))
     if options.json:
-        options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        options.json.write_text(json.dumps(result, separators=(",", ":")) + "\n", encoding="utf-8")
     if options.picture:
         gate_calibration_picture.draw(options.picture, result)
 

@@ -69,7 +69,7 @@ def _wrong(result: dict[str, Any], *, left: float, right: float) -> list[str]:
             parts.append(
                 f'<rect x="{x:.1f}" y="{_up(share):.1f}" width="{bar * 0.9:.1f}" '
                 f'height="{_up(0.0) - _up(share):.1f}" fill="{colour}"/>'
-                f'<text x="{x + bar * 0.45:.1f}" y="{_up(share) - 4:.1f}" text-anchor="middle" {_TEXT} '
+                f'<text x="{x + bar * 0.45:.1f}" y="{_up(max(share, _ALPHA)) - 4:.1f}" text-anchor="middle" {_TEXT} '
                 f'paint-order="stroke" stroke="#fff" stroke-width="4">{100 * share:.2g} %</text>'
             )
         parts.append(
