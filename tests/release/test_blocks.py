@@ -90,6 +90,7 @@ def test_a_new_series_of_a_new_process_does_not() -> None:
 def test_a_restart_is_one_of_all_series_of_the_process() -> None:
     """A counter that is larger after the restart than before began at 0 too."""
     assert counted(one([100, 110, 4, 5]), one([2, 2, 3, 3], status="503")) == [10, 4 + 3, 1]
+    assert counted(one([2, 2, 3, 3], status="503"), one([100, 110, 4, 5])) == [10, 4 + 3, 1]
     assert counted(one([100, 110, 4, 5]), one([2, 2, 3, 3], "b")) == [10, 4 + 1, 1]
 
 
