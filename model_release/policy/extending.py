@@ -11,6 +11,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from model_release.errors import ConfigurationError
+
 EXTENDS, WITHOUT = "extends", "without"
 _NO_PLAIN_PATH = re.compile(r"^\s|\s$|^~|^$|[\x00-\x1f$*?\[\]{}\\]|^[A-Za-z][A-Za-z0-9+.-]*://")
 
@@ -19,13 +21,13 @@ def extended_file(document: Mapping[str, Any]) -> str:
     """Return the path that ``extends`` of ``document`` names.
 
     Raises:
-        ValueError: it is no plain path: a URL, ``~``, a variable or a pattern.
+        ConfigurationError: it is no plain path: a URL, ``~``, a variable or a pattern.
     """
     named = document[EXTENDS]
     if not isinstance(named, str):
-        raise ValueError(f"extends is {named!r}, expected the path of one policy file")
+        raise ConfigurationError(f"extends is {named!r}, expected the path of one policy file")
     if _NO_PLAIN_PATH.search(named):
-        raise ValueError(
+        raise ConfigurationError(
             f"extends is {named!r}, expected a plain path, relative to this file: no URL, no ~, no variable, no pattern"
         )
     return named
@@ -39,7 +41,7 @@ def merged(base: Mapping[str, Any], extension: Mapping[str, Any]) -> dict[str, A
         extension: has ``extends``, a ``name`` of its own, and what is to be different.
 
     Raises:
-        ValueError: the extension can't be meant so; the message begins with the key.
+        ConfigurationError: the extension can't be meant so; the message begins with the key.
     """
     _check_name(base, extension)
     own = {key: value for key, value in extension.items() if key != EXTENDS}
@@ -51,9 +53,9 @@ def merged(base: Mapping[str, Any], extension: Mapping[str, Any]) -> dict[str, A
 
 def _check_name(base: Mapping[str, Any], extension: Mapping[str, Any]) -> None:
     if "name" not in extension:
-        raise ValueError("name is missing: a decision must tell this policy from the one that it extends")
+        raise ConfigurationError("name is missing: a decision must tell this policy from the one that it extends")
     if extension["name"] == base.get("name"):
-        raise ValueError(
+        raise ConfigurationError(
             f"name {extension['name']!r} is the name of the policy that it extends: a decision must tell them apart"
         )
 
@@ -86,7 +88,7 @@ def _checks(where: str, base: Mapping[str, Any], extension: Mapping[str, Any]) -
         if name in before:
             continue
         if "kind" not in change:
-            raise ValueError(
+            raise ConfigurationError(
                 f"{where}: {name!r} is no check of the policy that is extended{_meant(name, before)}; "
                 "a new check needs its kind"
             )
@@ -104,16 +106,16 @@ def _check(base: Mapping[str, Any], change: Mapping[str, Any] | None) -> Any:
 def _named(where: str, checks: Any) -> dict[str, Mapping[str, Any]]:
     """Return the checks of an extension by their name."""
     if not isinstance(checks, Sequence) or isinstance(checks, str):
-        raise ValueError(f"{where} is {checks!r}, expected a list")
+        raise ConfigurationError(f"{where} is {checks!r}, expected a list")
     found: dict[str, Mapping[str, Any]] = {}
     for number, check in enumerate(checks):
         name = check.get("name") if isinstance(check, Mapping) else None
         if not isinstance(check, Mapping) or not isinstance(name, str):
-            raise ValueError(
+            raise ConfigurationError(
                 f"{where}.{number} has no name: it says which check is changed, or how a new one is called"
             )
         if name in found:
-            raise ValueError(f"{where}: two checks have the name {name!r}")
+            raise ConfigurationError(f"{where}: two checks have the name {name!r}")
         found[name] = check
     return found
 
@@ -123,14 +125,16 @@ def _dropped(
 ) -> frozenset[str]:
     names = extension.get(WITHOUT, [])
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"{where} is {names!r}, expected a list of names of checks")
+        raise ConfigurationError(f"{where} is {names!r}, expected a list of names of checks")
     for name in names:
         if name not in before:
-            raise ValueError(f"{where}: {name!r} is no check of the policy that is extended{_meant(name, before)}")
+            raise ConfigurationError(
+                f"{where}: {name!r} is no check of the policy that is extended{_meant(name, before)}"
+            )
         if name in changes:
-            raise ValueError(f"{where} drops {name!r}, but checks changes it: they contradict each other")
+            raise ConfigurationError(f"{where} drops {name!r}, but checks changes it: they contradict each other")
         if names.count(name) > 1:
-            raise ValueError(f"{where} names {name!r} twice")
+            raise ConfigurationError(f"{where} names {name!r} twice")
     return frozenset(names)
 
 

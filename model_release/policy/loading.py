@@ -108,9 +108,10 @@ def _validated(document: Any, source: str) -> Policy:
 
 @contextlib.contextmanager
 def _problems(source: str) -> Iterator[None]:
+    """Name the file in what is wrong with how it extends another."""
     try:
         yield
-    except ValueError as error:
+    except ConfigurationError as error:
         raise ConfigurationError(f"{source}: {error}") from error
 
 
