@@ -134,7 +134,8 @@ class RatioPolicy(SequentialPolicy):
             raise ValueError("count and of are the same: the share would always be 1")
         if self.margin is not None:
             _tells_arms_apart(self.count, "count")
-            _tells_arms_apart(self.of, "of")
+            if set(self.modes) != {"shadow"}:  # where both runs answer the same requests
+                _tells_arms_apart(self.of, "of")
             self._check_reachable("margin", self.margin, self.margin)
         if self.at_most is not None:
             self._check_reachable("at_most", self.at_most, self.at_most)

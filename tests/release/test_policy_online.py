@@ -39,7 +39,7 @@ def online_check(kind: str, **changes: Any) -> dict[str, Any]:
 
 def online(*checks: dict[str, Any], **changes: Any) -> Policy:
     """Return a policy with this online section."""
-    section = {"replicas": "up", "checks": list(checks), **changes}
+    section = {"replicas": "up", **({"checks": list(checks)} if checks else {}), **changes}
     return policy(check("absolute"), online={key: value for key, value in section.items() if value is not None})
 
 
@@ -80,6 +80,8 @@ def test_online_checks_have_defaults_that_suit_their_kind() -> None:
         ("ratio", {"count": []}, ["count", "at least 1 entries"]),
         ("ratio", {"count": ["x_total"]}, ["count has no $arm or $run"]),
         ("ratio", {"of": ["x_total"]}, ["of has no $arm or $run"]),
+        ("ratio", {"of": ["x_total"], "modes": ["canary"]}, ["of has no $arm or $run"]),
+        ("ratio", {"count": ["x_total"], "modes": ["shadow"]}, ["count has no $arm or $run"]),
         ("ratio", {"count": ['all_total{variant="$arm"}']}, ["count and of are the same"]),
         ("ratio", {"count": ['x{v="$arm"}', 'x{v="$arm"}']}, ["count holds", "twice"]),
         ("ratio", {"of": ['x{v="$arm"}', 'x{v="$arm"}']}, ["of holds", "twice"]),
@@ -141,6 +143,7 @@ def test_an_online_check_that_can_not_be_meant_is_refused_by_name(
         ({"replicas": None}, ["online.replicas is missing"]),
         ({"replicas": 'up{run="$run"}'}, ["replicas has $run"]),
         ({"checks": []}, ["online.checks is []"]),
+        ({"checks": [{"name": "z", "kind": "nope"}]}, ["online check 'z'", "'kind' one of 'ratio', 'latency'"]),
         ({"minimum_minute": 1}, ["online.minimum_minute: unknown key", "'minimum_minutes'"]),
         (
             {"minimum_minutes": 30, "budgets": {"inconclusive_minutes": 20}},
@@ -158,7 +161,7 @@ def test_an_online_check_that_can_not_be_meant_is_refused_by_name(
 def test_an_online_section_that_can_not_be_meant_is_refused(change: dict[str, Any], named: list[str]) -> None:
     """Contradictory pairs and impossible values of the section itself."""
     with pytest.raises(ConfigurationError) as caught:
-        online(online_check("query"), **change)
+        online(**{"checks": [online_check("query")], **change})
     for part in named:
         assert part in str(caught.value)
 
@@ -176,6 +179,11 @@ def test_a_trial_can_be_rejected_for_what_it_shows(checks: list[dict[str, Any]],
     """Two names for two checks, and one at least that looks at the trial and blocks."""
     with pytest.raises(ConfigurationError, match=named):
         online(*(online_check(change.pop("kind", "query"), **change) for change in checks))
+
+
+def test_both_runs_may_share_what_a_shadow_counts_of() -> None:
+    """They answer the same requests."""
+    assert online(online_check("ratio", of=["x_total"], modes=["shadow"])).online is not None
 
 
 @pytest.mark.parametrize("name", RESERVED)
