@@ -203,6 +203,7 @@ def test_missing_series_are_an_error(query: RangeQuery) -> None:
     one = history.series[0]
     for parts in ((), history.series[1:], (*history.series, one)):
         assert judged(with_series(GOOD, query, *parts)).verdict is Verdict.ERROR, parts
+    assert "no series of" in judged(with_series(GOOD, query)).reason
     missing = {**GOOD.online.histories, query: Missing("Prometheus is away", settled=True)}
     result = judged(replace(GOOD, online=replace(GOOD.online, histories=missing)))
     assert (result.verdict, result.reason, result.settled) == (Verdict.ERROR, "Prometheus is away", True)
