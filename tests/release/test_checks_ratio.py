@@ -211,6 +211,20 @@ def test_missing_series_are_an_error(query: RangeQuery) -> None:
     assert judged(replace(GOOD, online=replace(GOOD.online, histories=missing))).verdict is Verdict.ERROR
 
 
+@pytest.mark.parametrize("query", [*BAD.values(), *ALL.values()], ids=lambda query: query.selector)
+def test_one_of_several_series_of_a_replica_that_ends_is_an_error(query: RangeQuery) -> None:
+    """Its process goes on and was not restarted: what it would count is not known."""
+    history = GOOD.online.histories[query]
+    assert isinstance(history, History)
+    values = np.zeros(WIDTH + 1)
+    more = series(REPLICAS[0], values, endpoint="similar")
+    assert judged(with_series(GOOD, query, *history.series, more)).verdict is Verdict.PASS
+    values[-2:] = math.nan
+    result = judged(with_series(GOOD, query, *history.series, more))
+    assert result.verdict is Verdict.ERROR
+    assert "has vanished, although its process goes on" in result.reason
+
+
 def test_a_new_replica_that_counts_nothing_is_an_error() -> None:
     scrapes = GOOD.online.scrapes
     assert not isinstance(scrapes, Missing)
