@@ -104,7 +104,8 @@ def wanted(result: CheckResult) -> str:
     if result.limit is None or result.direction is None:
         return _NOTHING
     if result.interval is not None:
-        return f"> {_number(result.limit, signed=True)}{_unit(result)}"
+        sign = ">" if result.direction == "at_least" else "<"
+        return f"{sign} {_number(result.limit, signed=True)}{_unit(result)}"
     return f"{_COMPARED[result.direction]} {_number(result.limit)}{_unit(result)}"
 
 

@@ -220,7 +220,7 @@ def test_no_trial_of_equal_runs_passes_with_fewer_answers_than_the_fewest(
     n1 = np.full(blocks, 0.999 * found.fewest_requests(distance) / blocks)
     none = np.zeros(blocks)
     needed = -np.log1p(-confidence)
-    assert log_e_difference(Blocks(n1, none, n1 * ratio, none), distance, "at_least")[-1] < needed
+    assert log_e_difference(Blocks(n1, none, n1 * ratio, none), distance, "at_least", scale=distance)[-1] < needed
     assert log_e_share(none, n1, distance, "at_least")[-1] < needed
     assert log_e_share(n1, n1, 1.0 - distance, "at_most")[-1] < needed
     enough = np.array([1e6 / distance, found.fewest_requests(distance) * 1.01])
