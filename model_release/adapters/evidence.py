@@ -68,7 +68,7 @@ def collect(paths: ReleasePaths, policy: Policy, run_id: str, release_id: str | 
     per_user: PerUser | Missing = Missing("no per-user values were read: there is no evaluation to compare")
     if not isinstance(evaluation, Missing) and evaluation.comparable:
         metrics = policy.metrics()
-        per_user = _file(paths, folder / PER_USER_NAME, files, lambda data: _per_user(data, metrics))
+        per_user = _file(paths, folder / PER_USER_NAME, files, lambda data: parse_per_user(data, metrics))
         if not isinstance(per_user, Missing):
             per_user = _same_evaluation(per_user, evaluation)
     return Evidence(
@@ -158,7 +158,13 @@ def _about(evaluation: Evaluation, run_id: str, run: RunFacts | Missing) -> Eval
     return evaluation
 
 
-def _per_user(data: bytes, metrics: frozenset[str]) -> PerUser:
+def parse_per_user(data: bytes, metrics: frozenset[str]) -> PerUser:
+    """Return the columns of ``per_user.parquet`` that are about ``metrics``, as far as they are there.
+
+    Raises:
+        InvalidInputError: a column is missing, or of another type.
+        pa.ArrowException: it is not Parquet.
+    """
     table = pq.read_table(io.BytesIO(data))
     for name in _KEYS:
         if name not in table.column_names:
