@@ -7,12 +7,13 @@ that is added later and has a default is no new version, and what is read has th
 
 from __future__ import annotations
 
+import datetime as dt
 import gzip
 import hashlib
 import json
 import zlib
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from model_release.evidence import Evidence, Missing, PerUser
 from model_release.identifiers import check_release_id
 from model_release.paths import ReleasePaths
 from model_release.policy import Stage
+from model_release.verdict import Decision, Verdict
 
 SCHEMA_VERSION = 1
 _ELSEWHERE = Missing("the values of single users are kept in their own file")
@@ -38,24 +40,42 @@ def evidence_path(paths: ReleasePaths, release_id: str, stage: Stage) -> Path:
     return paths.decisions / f"{check_release_id(release_id)}.{stage}.evidence.json.gz"
 
 
-def write_evidence(paths: ReleasePaths, evidence: Evidence, *, stage: Stage) -> Path:
-    """Keep ``evidence`` beside its release's decision; return the file.
+@dataclass(frozen=True)
+class Kept:
+    """Evidence with what was decided on it."""
+
+    evidence: Evidence
+    verdict: Verdict
+    decided_at: dt.datetime
+    policy_sha256: str
+
+
+def write_evidence(paths: ReleasePaths, evidence: Evidence, decision: Decision) -> Path:
+    """Keep what ``decision`` was computed from beside it; return the file.
 
     Raises:
-        InvalidInputError: it belongs to no release.
+        InvalidInputError: it belongs to no release, or the decision is about something else.
     """
     if evidence.release_id is None:
         raise InvalidInputError("evidence without release_id can't be kept: nobody could find it again")
+    if (decision.run_id, decision.release_id) != (evidence.run_id, evidence.release_id):
+        raise InvalidInputError(
+            f"a decision on run {decision.run_id!r} for release {decision.release_id!r} was not computed from evidence "
+            f"on run {evidence.run_id!r} for release {evidence.release_id!r}"
+        )
     per_user = evidence.per_user
     metrics = None if isinstance(per_user, Missing) else sorted({*per_user.candidate, *per_user.current})
     rest = evidence if metrics is None else replace(evidence, per_user=_ELSEWHERE)
     document = {
         "schema_version": SCHEMA_VERSION,
-        "stage": stage,
+        "stage": decision.stage,
+        "verdict": decision.verdict.value,
+        "decided_at": encoded(decision.decided_at, dt.datetime),
+        "policy_sha256": decision.policy_sha256,
         "per_user_metrics": metrics,
         "evidence": encoded(rest, Evidence),
     }
-    path = evidence_path(paths, evidence.release_id, stage)
+    path = evidence_path(paths, evidence.release_id, decision.stage)
     text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     write_atomic(path, gzip.compress(text.encode(), mtime=0))
     return path
@@ -64,6 +84,14 @@ def write_evidence(paths: ReleasePaths, evidence: Evidence, *, stage: Stage) -> 
 def read_evidence(
     paths: ReleasePaths, release_id: str, stage: Stage, *, metrics: Iterable[str] | None = None
 ) -> Evidence | None:
+    """Return the evidence of a release's decision, as :func:`read_kept` does."""
+    kept = read_kept(paths, release_id, stage, metrics=metrics)
+    return None if kept is None else kept.evidence
+
+
+def read_kept(
+    paths: ReleasePaths, release_id: str, stage: Stage, *, metrics: Iterable[str] | None = None
+) -> Kept | None:
     """Return the evidence of a release's decision, with the values of single users; None: none was kept.
 
     Args:
@@ -83,26 +111,29 @@ def read_evidence(
         return None
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise StateCorruptError(f"{path} is not readable evidence: {error}") from error
-    evidence = _evidence(document, path)
-    if evidence.release_id != release_id or document.get("stage") != stage:
-        raise StateCorruptError(f"{path} holds the {document.get('stage')} evidence of {evidence.release_id!r}")
-    kept = document.get("per_user_metrics")
-    if kept is None:
-        return evidence
-    return replace(evidence, per_user=_per_user(paths, evidence, frozenset(kept if metrics is None else metrics)))
+    kept = _kept(document, path)
+    if kept.evidence.release_id != release_id or document.get("stage") != stage:
+        raise StateCorruptError(f"{path} holds the {document.get('stage')} evidence of {kept.evidence.release_id!r}")
+    known = document.get("per_user_metrics")
+    if known is None:
+        return kept
+    per_user = _per_user(paths, kept.evidence, frozenset(known if metrics is None else metrics))
+    return replace(kept, evidence=replace(kept.evidence, per_user=per_user))
 
 
-def _evidence(document: Any, path: Path) -> Evidence:
+def _kept(document: Any, path: Path) -> Kept:
     if not isinstance(document, dict) or document.get("schema_version") != SCHEMA_VERSION:
         found = document.get("schema_version") if isinstance(document, dict) else None
         raise StateCorruptError(f"{path} has schema_version {found!r}, this version reads {SCHEMA_VERSION}")
     try:
-        found = decoded(document.get("evidence"), Evidence)
-    except InvalidInputError as error:
+        return Kept(
+            evidence=decoded(document.get("evidence"), Evidence),
+            verdict=Verdict(decoded(document.get("verdict"), str)),
+            decided_at=decoded(document.get("decided_at"), dt.datetime),
+            policy_sha256=decoded(document.get("policy_sha256"), str),
+        )
+    except ValueError as error:
         raise StateCorruptError(f"{path} is not valid evidence: {error}") from error
-    if not isinstance(found, Evidence):
-        raise StateCorruptError(f"{path} holds no evidence")
-    return found
 
 
 def _per_user(paths: ReleasePaths, evidence: Evidence, metrics: frozenset[str]) -> PerUser:

@@ -89,7 +89,7 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace, paths: 
 
 
 def _keep(paths: ReleasePaths, decision: Decision, evidence: Evidence) -> None:
-    write_evidence(paths, evidence, stage=decision.stage)
+    write_evidence(paths, evidence, decision)
     write_decision(paths, decision)
     write_picture(paths, decision)
 

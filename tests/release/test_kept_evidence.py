@@ -7,6 +7,7 @@ import gzip
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from pydantic import AwareDatetime, TypeAdapter
 
 from model_release.adapters.evidence import collect
-from model_release.adapters.kept_evidence import evidence_path, read_evidence, write_evidence
+from model_release.adapters.kept_evidence import evidence_path, read_evidence, read_kept, write_evidence
 from model_release.adapters.typed_json import decoded, encoded
 from model_release.blocks import Series
 from model_release.errors import InvalidInputError, StateCorruptError
@@ -36,6 +37,7 @@ from model_release.evidence import (
 )
 from model_release.judge import judge
 from model_release.paths import ReleasePaths
+from model_release.policy import Stage
 from tests.gate_evidence import CANDIDATE, NOW, check, evidence, policy
 from tests.gate_evidence import write_evidence as write_files
 
@@ -79,6 +81,12 @@ RECONCILIATIONS = st.builds(
 )
 
 
+def keep(paths: ReleasePaths, whole: Evidence, stage: Stage = "offline") -> Path:
+    """Keep ``whole`` with what the policy says of it; its stage does not matter for how it is kept."""
+    decision = judge(POLICY, replace(whole, release_id=whole.release_id or "x"), NOW)
+    return write_evidence(paths, whole, decision.model_copy(update={"stage": stage}))
+
+
 def collected(paths: ReleasePaths, **changes: Any) -> Evidence:
     """Return what the gate would look at in a whole installation."""
     write_files(paths, better_by=0.01)
@@ -88,7 +96,7 @@ def collected(paths: ReleasePaths, **changes: Any) -> Evidence:
 def test_the_same_decision_comes_out_of_it(paths: ReleasePaths) -> None:
     """From real files, with the values of single users read again: byte for byte."""
     whole = collected(paths)
-    path = write_evidence(paths, whole, stage="offline")
+    path = keep(paths, whole, "offline")
     again = read_evidence(paths, "release-1", "offline")
     assert again is not None
     assert judge(POLICY, again, NOW).model_dump_json() == judge(POLICY, whole, NOW).model_dump_json()
@@ -112,7 +120,7 @@ def test_whatever_was_seen_comes_back_exactly(paths: ReleasePaths, quality: dict
     good = evidence(per_user=Missing("not read"))
     assert not isinstance(good.data_quality, Missing)
     whole = replace(good, data_quality=replace(good.data_quality, scores=quality), **parts)
-    write_evidence(paths, whole, stage="online")
+    keep(paths, whole, "online")
     again = read_evidence(paths, "release-1", "online")
     assert again is not None
     assert repr(again) == repr(whole)  # NaN equals itself in print, and numpy prints every bit that counts
@@ -129,7 +137,7 @@ def bits(online: OnlineEvidence | None) -> list[bytes]:
 
 def test_users_that_were_written_again_are_not_those_of_the_decision(paths: ReleasePaths) -> None:
     """A later evaluation of the same run, or none at all: said, never judged."""
-    write_evidence(paths, collected(paths), stage="offline")
+    keep(paths, collected(paths), "offline")
     users = paths.evaluation_of(CANDIDATE) / "per_user.parquet"
     users.write_bytes(users.read_bytes() + b" ")
     with pytest.raises(InvalidInputError, match="written again since"):
@@ -141,7 +149,7 @@ def test_users_that_were_written_again_are_not_those_of_the_decision(paths: Rele
 
 def test_other_metrics_of_the_same_users_can_be_asked_for(paths: ReleasePaths) -> None:
     """A policy that is tried may compare what the old one did not."""
-    write_evidence(paths, collected(paths), stage="offline")
+    keep(paths, collected(paths), "offline")
     again = read_evidence(paths, "release-1", "offline", metrics=["recall_at_20"])
     assert again is not None
     assert not isinstance(again.per_user, Missing)
@@ -151,14 +159,16 @@ def test_other_metrics_of_the_same_users_can_be_asked_for(paths: ReleasePaths) -
 def test_nothing_kept_is_none(paths: ReleasePaths) -> None:
     """Of this release, or of this stage."""
     assert read_evidence(paths, "release-1", "offline") is None
-    write_evidence(paths, evidence(), stage="offline")
+    keep(paths, evidence(), "offline")
     assert read_evidence(paths, "release-1", "online") is None
 
 
-@pytest.mark.parametrize("damage", ["cut", "text", "version", "another", "stage", "kind", "key", "field"])
+@pytest.mark.parametrize(
+    "damage", ["cut", "text", "version", "another", "stage", "verdict", "time", "kind", "key", "field"]
+)
 def test_a_damaged_file_is_an_error(paths: ReleasePaths, damage: str) -> None:
     """Cut, no gzip, another version, another release's, or not of the types that checks expect."""
-    path = write_evidence(paths, evidence(per_user=Missing("x")), stage="offline")
+    path = keep(paths, evidence(per_user=Missing("x")), "offline")
     document = json.loads(gzip.decompress(path.read_bytes()))
     inner = document["evidence"]
     match damage:
@@ -168,6 +178,10 @@ def test_a_damaged_file_is_an_error(paths: ReleasePaths, damage: str) -> None:
             inner["release_id"] = "release-2"
         case "stage":
             document["stage"] = "online"
+        case "verdict":
+            document["verdict"] = "fine"
+        case "time":
+            document["decided_at"] = "yesterday"
         case "kind":
             inner["data_quality"]["scores"] = [["interactions", "ninety"]]
         case "key":
@@ -182,13 +196,25 @@ def test_a_damaged_file_is_an_error(paths: ReleasePaths, damage: str) -> None:
 
 def test_evidence_of_no_release_is_not_kept(paths: ReleasePaths) -> None:
     with pytest.raises(InvalidInputError, match="nobody could find it"):
-        write_evidence(paths, evidence(release_id=None), stage="offline")
+        keep(paths, evidence(release_id=None), "offline")
+
+
+def test_evidence_goes_with_its_own_decision(paths: ReleasePaths) -> None:
+    """Of another run or release it would be no evidence; when and what was decided is kept too."""
+    decision = judge(POLICY, evidence(), NOW)
+    for other in (evidence(run_id="run-other"), evidence(release_id="release-2")):
+        with pytest.raises(InvalidInputError, match="was not computed from"):
+            write_evidence(paths, other, decision)
+    write_evidence(paths, evidence(per_user=Missing("x")), decision)
+    kept = read_kept(paths, "release-1", "offline")
+    assert kept is not None
+    assert (kept.verdict, kept.decided_at, kept.policy_sha256) == (decision.verdict, NOW, POLICY.sha256)
 
 
 def test_the_same_evidence_gives_the_same_file(paths: ReleasePaths) -> None:
     """No time of writing in it: its hash names the evidence."""
-    first = write_evidence(paths, evidence(), stage="offline").read_bytes()
-    assert write_evidence(paths, evidence(), stage="offline").read_bytes() == first
+    first = keep(paths, evidence(), "offline").read_bytes()
+    assert keep(paths, evidence(), "offline").read_bytes() == first
 
 
 def test_only_what_a_class_says_is_made() -> None:

@@ -134,7 +134,7 @@ def test_a_hostile_name_stays_in_its_place() -> None:
 
 
 def rendered(text: str) -> str:
-    return MarkdownIt("commonmark", {"html": True}).enable("table").render(text)
+    return str(MarkdownIt("commonmark", {"html": True}).enable("table").render(text))
 
 
 @given(results=st.lists(RESULTS, min_size=1, max_size=5), name=NAMES)
