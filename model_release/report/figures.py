@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any, TypeGuard
 
@@ -11,7 +12,7 @@ NOTHING = "–"
 SIGNS = {Verdict.PASS: "✅", Verdict.INCONCLUSIVE: "⏳", Verdict.ERROR: "⚠️", Verdict.FAIL: "❌"}
 _COMPARED = {"at_least": "≥", "at_most": "≤"}
 _STRICTLY = {"at_least": ">", "at_most": "<"}
-_LARGE = 1e4
+_DIGITS = 4  # an e-value with more of them is written as a power
 
 
 def word(result: CheckResult) -> str:
@@ -79,10 +80,17 @@ def certainty(result: CheckResult) -> str:
     confidence = details.get("confidence")
     if _is_number(confidence):
         parts.append(f"{100 * confidence:.5g} %")
-    for name, value in (("e harm", details.get("e_harm")), ("e safe", details.get("e_safe"))):
-        if _is_number(value):
-            parts.append(f"{name} {value:.1e}" if value >= _LARGE else f"{name} {value:.3g}")
+    for name in ("harm", "safe", "needed"):
+        logarithm = details.get(f"log_e_{name}")
+        if _is_number(logarithm):
+            parts.append(f"e {name} {e_value(logarithm)}")
     return ", ".join(parts) or NOTHING
+
+
+def e_value(logarithm: float) -> str:
+    """Return an e-value from its natural logarithm, which may be larger than any number."""
+    tenth = logarithm / math.log(10.0)
+    return f"10^{tenth:.0f}" if abs(tenth) > _DIGITS else f"{math.exp(logarithm):.3g}"
 
 
 def trial_of(decision: Decision) -> str | None:
