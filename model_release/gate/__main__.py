@@ -10,10 +10,10 @@ import sys
 from collections.abc import Sequence
 
 from model_release.command import parser_of
-from model_release.gate import check, explain, simulate
+from model_release.gate import check, explain, schema, simulate
 from model_release.paths import ReleasePaths
 
-_COMMANDS = (check, explain, simulate)
+_COMMANDS = (check, explain, simulate, schema)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -12,13 +12,15 @@ from model_release.adapters.decisions import read_decision
 from model_release.command import DONE, attempt, checked, usage
 from model_release.errors import InvalidInputError
 from model_release.gate.options import Commands, add_policy, console, policy_of
-from model_release.gate.simulate_options import above, share
+from model_release.gate.simulate_options import above, counted, share
 from model_release.identifiers import check_release_id
 from model_release.paths import ReleasePaths
 from model_release.policy import AnyCheck, Policy
 from model_release.report.decision_words import decision_words
 from model_release.report.policy_words import check_words, error_budget
-from model_release.simulation.online import example_trial
+from model_release.simulation.online import MODES, describe, example_trial, traffic_for
+from model_release.simulation.traffic import Traffic
+from model_release.simulation.typical import typical_needs
 
 
 def add(commands: Commands) -> None:
@@ -31,6 +33,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--stage", choices=("offline", "online"), help="of the decision; default: the last one")
     parser.add_argument("--requests-per-second", type=above(0.0), default=50.0, help="typical rate (default 50)")
     parser.add_argument("--rollout", type=share, default=0.1, help="typical share of the candidate (default 0.1)")
+    parser.add_argument("--users", type=counted, default=10_000, help="who come at all (default 10000)")
     parser.set_defaults(run=lambda options, paths: run(parser, options, paths))
 
 
@@ -92,3 +95,20 @@ def _checks(checks: tuple[AnyCheck, ...]) -> Iterator[RenderableType]:
 def _budgets(policy: Policy) -> str:
     budgets = policy.budgets
     return f"{budgets.error_minutes:g} minutes for errors, {budgets.inconclusive_minutes:g} for more evidence"
+
+
+def _typical(policy: Policy, options: argparse.Namespace) -> Iterator[RenderableType]:
+    """Yield how many answers an equal run needs, check by check, where counts are as they are on average."""
+    if policy.online is None:
+        return
+    yield Text("\nHow much an equal run needs on trial", "bold")
+    for mode in MODES:
+        given = Traffic(mode, options.requests_per_second, options.rollout, users=options.users)
+        try:
+            traffic = traffic_for(policy, given, None)
+        except InvalidInputError as error:
+            yield Text(f"{mode}: {error}")
+            continue
+        yield Text(describe(policy, traffic))
+        for need in typical_needs(policy, traffic):
+            yield Text(f"  {need.check}: {need.words}")

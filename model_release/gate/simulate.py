@@ -28,9 +28,10 @@ from model_release.ledger import LedgerEntry
 from model_release.paths import ReleasePaths
 from model_release.policy import Policy
 from model_release.simulation.offline import simulate_offline
-from model_release.simulation.online import Traffic, Worse, describe, simulate_online, traffic_for
+from model_release.simulation.online import describe, simulate_online, traffic_for
 from model_release.simulation.replay import replay
 from model_release.simulation.tally import Tally
+from model_release.simulation.traffic import Traffic, Worse
 
 PARTS = ("replay", "offline", "online")
 _REGRESSIONS, _LATENCY_FACTORS = (0.01, 0.05), (2.0,)

@@ -94,7 +94,7 @@ def _blocks(check: AnyCheck) -> str:
     return "warning: told, never blocks" if check.severity == "warning" else "blocks"
 
 
-def _asks(check: AnyCheck) -> str:  # noqa: PLR0911  (one sentence per kind)
+def _asks(check: AnyCheck) -> str:  # noqa: C901, PLR0911, PLR0912  (one sentence per kind)
     match check:
         case DataQualityPolicy():
             return f"Does every table have a data-quality score of at least {check.minimum_score:g} of 100?"
@@ -103,8 +103,12 @@ def _asks(check: AnyCheck) -> str:  # noqa: PLR0911  (one sentence per kind)
         case AbsolutePolicy():
             return f"Is {check.metric} of the run itself {_between(check)}?"
         case NonInferiorityPolicy():
-            allowed = f"{check.margin:g}" if check.margin is not None else f"{100 * (check.relative_margin or 0):g} % of it"
-            return f"Is the mean {check.metric} not worse than the current run's by {allowed} or more, on the same users?"
+            allowed = (
+                f"{check.margin:g}" if check.margin is not None else f"{100 * (check.relative_margin or 0):g} % of it"
+            )
+            return (
+                f"Is the mean {check.metric} not worse than the current run's by {allowed} or more, on the same users?"
+            )
         case SuperiorityPolicy():
             gain = f"{check.gain:g}" if check.gain is not None else f"{100 * (check.relative_gain or 0):g} % of it"
             return f"Is the mean {check.metric} better than the current run's by more than {gain}, on the same users?"
@@ -114,7 +118,9 @@ def _asks(check: AnyCheck) -> str:  # noqa: PLR0911  (one sentence per kind)
             bounds = "any bound of the histogram"
             if check.slower_than is not None:
                 bounds = " or ".join(f"{bound:g} s" for bound in check.slower_than)
-            return f"Is the share of answers slower than {bounds} not larger than the current run's by {check.margin:g}?"
+            return (
+                f"Is the share of answers slower than {bounds} not larger than the current run's by {check.margin:g}?"
+            )
         case SampleRatioPolicy():
             return "Does the candidate get the share of users that the trial asks for?"
         case QueryPolicy():
@@ -123,7 +129,9 @@ def _asks(check: AnyCheck) -> str:  # noqa: PLR0911  (one sentence per kind)
             silenced = "silenced ones count" if check.silenced == "count" else "silenced ones do not count"
             return f"Is no alert firing that one of {len(check.matchers)} matchers matches ({silenced})?"
         case ReconciliationPolicy():
-            return f"Did the newest reconciliation, at most {check.maximum_age_hours:g} hours old, find what was promised?"
+            return (
+                f"Did the newest reconciliation, at most {check.maximum_age_hours:g} hours old, find what was promised?"
+            )
         case _:
             assert_never(check)
 
@@ -150,7 +158,7 @@ def _between(check: Limits) -> str:
     return " and ".join(f"{word} {limit:g}" for word, limit in limits if limit is not None)
 
 
-def _needs(check: AnyCheck, trial: TrialFacts) -> tuple[str, ...]:
+def _needs(check: AnyCheck, trial: TrialFacts) -> tuple[str, ...]:  # noqa: PLR0911  (one list per kind)
     match check:
         case DataQualityPolicy():
             return (f"data_quality_metrics.prom with the tables {', '.join(check.tables)}",)
@@ -178,9 +186,7 @@ def _needs(check: AnyCheck, trial: TrialFacts) -> tuple[str, ...]:
             assert_never(check)
 
 
-def _queries(
-    check: RatioPolicy | LatencyPolicy | SampleRatioPolicy | QueryPolicy, trial: TrialFacts
-) -> Sequence[str]:
+def _queries(check: RatioPolicy | LatencyPolicy | SampleRatioPolicy | QueryPolicy, trial: TrialFacts) -> Sequence[str]:
     return [
         f"Prometheus: {one.query if isinstance(one, NumberQuery) else one.selector}"
         for one in questions_of(check, trial)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 
-from model_release.blocks import bounds, first_seen, increments
+from model_release.blocks import Floats, bounds
 from model_release.errors import InvalidInputError
 from model_release.evidence import (
     Arm,
@@ -24,15 +25,15 @@ from model_release.evidence import (
 )
 from model_release.judge import judge, outcome
 from model_release.policy import LatencyPolicy, OnlinePolicy, Policy, RatioPolicy, SampleRatioPolicy
+from model_release.policy.online import TrialMode
 from model_release.simulation.tally import Attempt, Ending, Tally
-from model_release.simulation.traffic import Observed, Traffic, Worse, observe
-
-__all__ = ["Traffic", "Worse", "describe", "simulate_online", "traffic_for"]
+from model_release.simulation.traffic import Chance, Observed, Traffic, Worse, observe
 
 CANDIDATE, CURRENT, RELEASE = "simulated-candidate", "simulated-current", "simulated"
+MODES: tuple[TrialMode, ...] = get_args(TrialMode)
 START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 _MANIFEST = "0" * 64
-_GUESSED_SHARE, _GUESSED_MEDIAN = 0.01, 0.02
+_GUESSED_BAD, _GUESSED_GOOD, _GUESSED_MEDIAN = 0.01, 0.1, 0.02
 _NOT_SIMULATED = Missing("it is not simulated")
 _SIMULATED = (RatioPolicy, LatencyPolicy, SampleRatioPolicy)
 
@@ -43,7 +44,7 @@ def traffic_for(policy: Policy, given: Traffic, past: OnlineEvidence | None) -> 
     Raises:
         InvalidInputError: nothing in the policy's online section could reject a run in this mode, or can be simulated.
     """
-    online = _simulated_part(policy, given.mode)
+    online = simulated_part(policy, given.mode)
     shares, guessed = dict(given.shares), set()
     measured = {} if past is None else dict(_measured_shares(online, past))
     for check in online.checks:
@@ -54,7 +55,7 @@ def traffic_for(policy: Policy, given: Traffic, past: OnlineEvidence | None) -> 
     histogram = next((check for check in online.checks if isinstance(check, LatencyPolicy)), None)
     if histogram is not None:
         seen = None if past is None else _measured_latency(histogram, past)
-        limits = limits if seen is None else seen[1]
+        limits = tuple(sorted({*limits, *(histogram.slower_than or ())})) if seen is None else seen[1]
         if median is None:
             median = _GUESSED_MEDIAN if seen is None else seen[0]
             guessed |= {histogram.name} if seen is None else set()
@@ -63,7 +64,7 @@ def traffic_for(policy: Policy, given: Traffic, past: OnlineEvidence | None) -> 
 
 def describe(policy: Policy, traffic: Traffic) -> str:
     """Return what is simulated, and what is not, in a sentence or two."""
-    online = _simulated_part(policy, traffic.mode)
+    online = simulated_part(policy, traffic.mode)
     shares = ", ".join(f"{name} {share:.4g}" for name, share in sorted(traffic.shares.items()))
     left = [check.name for check in (policy.online.checks if policy.online else ()) if check not in online.checks]
     about = (
@@ -81,20 +82,30 @@ def describe(policy: Policy, traffic: Traffic) -> str:
     return "; ".join(part for part in parts if part)
 
 
+def example_trial(mode: TrialMode, rollout: float) -> TrialFacts:
+    """Return a trial of two runs that do not exist."""
+    return TrialFacts(CANDIDATE, CURRENT, mode, rollout, RELEASE, START, None)
+
+
+def cuts_of(online: OnlinePolicy) -> Floats:
+    """Return the bounds of all blocks until the wait for evidence ends."""
+    end = START + online.budgets.inconclusive
+    return bounds(START.timestamp(), end.timestamp(), online.step_seconds)
+
+
 def simulate_online(policy: Policy, traffic: Traffic, worse: Worse, *, repeats: int, seed: int) -> Tally:
     """Try ``repeats`` candidates that are worse as said; ``traffic`` is complete, see :func:`traffic_for`.
 
     Raises:
         InvalidInputError: as :func:`traffic_for`.
     """
-    online = _simulated_part(policy, traffic.mode)
+    online = simulated_part(policy, traffic.mode)
     part = policy.model_copy(update={"online": online})
-    trial = TrialFacts(CANDIDATE, CURRENT, traffic.mode, traffic.rollout, RELEASE, START, None)
-    end = START + online.budgets.inconclusive
-    cuts = bounds(START.timestamp(), end.timestamp(), online.step_seconds)
+    trial = example_trial(traffic.mode, traffic.rollout)
+    cuts = cuts_of(online)
     attempts = []
     for number in range(repeats):
-        seen = observe(online, trial, cuts, traffic, worse, np.random.default_rng([seed, number]))
+        seen = observe(online, trial, cuts, traffic, worse, Chance(np.random.default_rng([seed, number])))
         attempts.append(_tried(part, seen))
     return Tally("online", worse.name, tuple(attempts))
 
@@ -106,14 +117,15 @@ def _tried(policy: Policy, seen: Observed) -> Attempt:
         raise InvalidInputError("the wait for evidence is shorter than one block: nothing can be looked at")
     for block in range(1, blocks + 1):
         now = seen.time(block)
-        decision = judge(policy, _evidence(seen.until(block)), now, "online")
+        decision = judge(policy, evidence_of(seen.until(block)), now, "online")
         said = outcome(decision, started_at=START, now=now, budgets=policy.online.budgets)
         if said != "wait":
             return Attempt(Ending.of(decision.verdict), (now - START).total_seconds() / 60.0)
     return Attempt(Ending.of(decision.verdict), policy.online.budgets.inconclusive_minutes)
 
 
-def _evidence(online: OnlineEvidence) -> Evidence:
+def evidence_of(online: OnlineEvidence) -> Evidence:
+    """Return evidence about a simulated trial, in which everything else is as it should be."""
     return Evidence(
         run_id=CANDIDATE,
         release_id=RELEASE,
@@ -126,7 +138,12 @@ def _evidence(online: OnlineEvidence) -> Evidence:
     )
 
 
-def _simulated_part(policy: Policy, mode: str) -> OnlinePolicy:
+def simulated_part(policy: Policy, mode: str) -> OnlinePolicy:
+    """Return the online section with the checks that can be simulated in this mode.
+
+    Raises:
+        InvalidInputError: there is none, or none that blocks.
+    """
     if policy.online is None:
         raise InvalidInputError(f"the policy {policy.name!r} has no online section")
     kept = tuple(check for check in policy.online.checks if isinstance(check, _SIMULATED) and mode in check.modes)
@@ -141,7 +158,7 @@ def _guess(check: RatioPolicy) -> float:
         return check.at_most / 2.0
     if check.at_least is not None:
         return (1.0 + check.at_least) / 2.0
-    return _GUESSED_SHARE if check.worse == "higher" else 1.0 - _GUESSED_SHARE
+    return _GUESSED_BAD if check.worse == "higher" else _GUESSED_GOOD
 
 
 def _measured_shares(online: OnlinePolicy, past: OnlineEvidence) -> Iterable[tuple[str, float]]:
@@ -179,12 +196,10 @@ def _measured_latency(check: LatencyPolicy, past: OnlineEvidence) -> tuple[float
 
 def _total(past: OnlineEvidence, query: RangeQuery) -> float:
     found = past.histories.get(query)
-    if not isinstance(found, History):
-        return 0.0
-    blocks = max(0, len(past.bounds) - 1)
-    return float(increments(found.series, first_seen([found.series]), blocks).sum()) if blocks else 0.0
+    return sum(_counted(one.values) for one in found.series) if isinstance(found, History) else 0.0
 
 
-def _counted(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:
+def _counted(values: Floats) -> float:
+    """Return how much a counter counted; a restart is left out: what is wanted here is a typical share."""
     seen = values[~np.isnan(values)]
     return float(np.maximum(np.diff(seen), 0.0).sum()) if len(seen) else 0.0

@@ -10,6 +10,7 @@ import datetime as dt
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
@@ -115,12 +116,62 @@ class Observed:
         return dt.datetime.fromtimestamp(float(self.bounds[block]), dt.UTC)
 
 
+class Lot(Protocol):
+    """How counts come about; all arrays are (blocks,)."""
+
+    def requests(self, expected: Floats) -> Floats:
+        """Return how many requests come where so many are expected."""
+
+    def hits(self, requests: Floats, share: float) -> Floats:
+        """Return how many of the requests count."""
+
+    def parts(self, requests: Floats, shares: Floats) -> Floats:
+        """Return how many of the requests fall into each part: (blocks, parts)."""
+
+
+@dataclass(frozen=True)
+class Chance:
+    """Counts as they come."""
+
+    rng: np.random.Generator
+
+    def requests(self, expected: Floats) -> Floats:
+        """Draw from Poisson's distribution."""
+        return self.rng.poisson(expected).astype(np.float64)
+
+    def hits(self, requests: Floats, share: float) -> Floats:
+        """Draw from a binomial distribution."""
+        return self.rng.binomial(requests.astype(np.int64), share).astype(np.float64)
+
+    def parts(self, requests: Floats, shares: Floats) -> Floats:
+        """Draw from a multinomial distribution."""
+        return self.rng.multinomial(requests.astype(np.int64), shares).astype(np.float64)
+
+
+class Expected:
+    """Counts as they are on average: fractions too."""
+
+    def requests(self, expected: Floats) -> Floats:
+        """Return what is expected."""
+        return expected
+
+    def hits(self, requests: Floats, share: float) -> Floats:
+        """Return the share."""
+        return requests * share
+
+    def parts(self, requests: Floats, shares: Floats) -> Floats:
+        """Return all shares."""
+        return np.outer(requests, shares)
+
+
 def observe(
-    policy: OnlinePolicy, trial: TrialFacts, bounds: Floats, traffic: Traffic, worse: Worse, rng: np.random.Generator
+    policy: OnlinePolicy, trial: TrialFacts, bounds: Floats, traffic: Traffic, worse: Worse, lot: Lot
 ) -> Observed:
     """Draw one trial: the answers to everything that ``policy`` asks about ratios, latency and users."""
     widths = np.diff(bounds)
-    requests = {arm: rng.poisson(traffic.rate(arm) * widths) for arm in ARMS}
+    requests = {arm: lot.requests(traffic.rate(arm) * widths) for arm in ARMS}
+    if traffic.mode == "shadow":
+        requests["current"] = requests["candidate"]  # both answer the same ones
     series: dict[RangeQuery, tuple[Series, ...]] = {}
     users: dict[NumberQuery, Floats] = {}
     for check in policy.checks:
@@ -129,15 +180,15 @@ def observe(
                 for arm in ARMS:
                     bad = worse.shares if arm == "candidate" else 0.0
                     _ratio(
-                        check, trial, arm, requests[arm], _moved(check, traffic.shares[check.name], bad), series, rng
+                        check, trial, arm, requests[arm], _moved(check, traffic.shares[check.name], bad), series, lot
                     )
             case LatencyPolicy():
                 for arm in ARMS:
                     slower = worse.latency if arm == "candidate" else 1.0
                     query = RangeQuery(trial.filled(bucket_selector(check.histogram), arm))
-                    series.setdefault(query, _histogram(traffic, requests[arm], slower, rng))
+                    series.setdefault(query, _histogram(traffic, requests[arm], slower, lot))
             case SampleRatioPolicy():
-                users |= _users(check, trial, traffic, requests, rng)
+                users |= _users(check, trial, traffic, requests, lot)
             case _:
                 pass  # not simulated
     return Observed(trial, bounds, series, users)
@@ -153,15 +204,15 @@ def _ratio(
     check: RatioPolicy,
     trial: TrialFacts,
     arm: Arm,
-    requests: np.ndarray[tuple[int], np.dtype[np.int64]],
+    requests: Floats,
     share: float,
     series: dict[RangeQuery, tuple[Series, ...]],
-    rng: np.random.Generator,
+    lot: Lot,
 ) -> None:
     """Fill in what one check counts; selectors that another check has too keep what that one drew."""
     counting = [RangeQuery(trial.filled(selector, arm)) for selector in check.count]
     everything = [RangeQuery(trial.filled(selector, arm)) for selector in check.of]
-    hits = rng.binomial(requests, share)
+    hits = lot.hits(requests, share)
     inside = [query for query in everything if query in counting]
     outside = [query for query in everything if query not in counting]
     for place, query in enumerate(counting):
@@ -171,16 +222,14 @@ def _ratio(
         series.setdefault(query, _counter(rest if place == 0 else np.zeros_like(rest)))
 
 
-def _histogram(
-    traffic: Traffic, requests: np.ndarray[tuple[int], np.dtype[np.int64]], slower: float, rng: np.random.Generator
-) -> tuple[Series, ...]:
+def _histogram(traffic: Traffic, requests: Floats, slower: float, lot: Lot) -> tuple[Series, ...]:
     from scipy.special import ndtr
 
     limits = np.array(traffic.latency_bounds)
     median = (traffic.latency_median or math.nan) * slower
     below = np.append(ndtr(np.log(limits / median) / _SIGMA), 1.0)
     parts = np.diff(below, prepend=0.0)
-    counts = np.cumsum(rng.multinomial(requests, parts), axis=1)
+    counts = np.cumsum(lot.parts(requests, parts), axis=1)
     names = [*(f"{limit:g}" for limit in limits), "+Inf"]
     return tuple(_counter(counts[:, place], {"le": name})[0] for place, name in enumerate(names))
 
@@ -189,19 +238,17 @@ def _users(
     check: SampleRatioPolicy,
     trial: TrialFacts,
     traffic: Traffic,
-    requests: Mapping[Arm, np.ndarray[tuple[int], np.dtype[np.int64]]],
-    rng: np.random.Generator,
+    requests: Mapping[Arm, Floats],
+    lot: Lot,
 ) -> dict[NumberQuery, Floats]:
     """Return how many users each arm has seen: requests come from users by lot, and a user stays in one arm."""
     total = np.concatenate([[0], np.cumsum(requests["candidate"] + requests["current"])])
-    seen = np.round(traffic.users * -np.expm1(-total / traffic.users)).astype(np.int64)
-    tried = np.concatenate([[0], np.cumsum(rng.binomial(np.diff(seen), traffic.rollout))])
-    found = {"candidate": tried.astype(np.float64), "current": (seen - tried).astype(np.float64)}
+    seen = np.round(traffic.users * -np.expm1(-total / traffic.users))
+    tried = np.concatenate([[0.0], np.cumsum(lot.hits(np.diff(seen), traffic.rollout))])
+    found = {"candidate": tried, "current": seen - tried}
     return {NumberQuery(trial.filled(check.users, arm)): found[arm] for arm in ARMS}
 
 
-def _counter(
-    increments: np.ndarray[tuple[int], np.dtype[np.int64]], labels: Mapping[str, str] | None = None
-) -> tuple[Series, ...]:
+def _counter(increments: Floats, labels: Mapping[str, str] | None = None) -> tuple[Series, ...]:
     values = np.concatenate([[0.0], np.cumsum(increments, dtype=np.float64)])
     return (Series({**_PROCESS, **(labels or {})}, values),)
