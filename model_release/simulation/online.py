@@ -13,21 +13,18 @@ from model_release.blocks import Floats, bounds
 from model_release.errors import InvalidInputError
 from model_release.evidence import (
     Arm,
-    Evidence,
     History,
     Missing,
     OnlineEvidence,
     RangeQuery,
-    RegistryFacts,
-    RunFacts,
     TrialFacts,
     bucket_selector,
 )
-from model_release.judge import judge, outcome
 from model_release.policy import LatencyPolicy, OnlinePolicy, Policy, RatioPolicy, SampleRatioPolicy
 from model_release.policy.online import TrialMode
-from model_release.simulation.tally import Attempt, Ending, Tally
-from model_release.simulation.traffic import Chance, Observed, Traffic, Worse, observe
+from model_release.simulation.peeking import tried
+from model_release.simulation.tally import Tally
+from model_release.simulation.traffic import Chance, Traffic, Worse, observe
 
 CANDIDATE, CURRENT, RELEASE = "simulated-candidate", "simulated-current", "simulated"
 MODES: tuple[TrialMode, ...] = get_args(TrialMode)
@@ -106,36 +103,8 @@ def simulate_online(policy: Policy, traffic: Traffic, worse: Worse, *, repeats: 
     attempts = []
     for number in range(repeats):
         seen = observe(online, trial, cuts, traffic, worse, Chance(np.random.default_rng([seed, number])))
-        attempts.append(_tried(part, seen))
+        attempts.append(tried(part, seen))
     return Tally("online", worse.name, tuple(attempts))
-
-
-def _tried(policy: Policy, seen: Observed) -> Attempt:
-    """Look at the end of every block until the gate decides, or the wait ends."""
-    blocks = len(seen.bounds) - 1
-    if policy.online is None or blocks < 1:
-        raise InvalidInputError("the wait for evidence is shorter than one block: nothing can be looked at")
-    for block in range(1, blocks + 1):
-        now = seen.time(block)
-        decision = judge(policy, evidence_of(seen.until(block)), now, "online")
-        said = outcome(decision, started_at=START, now=now, budgets=policy.online.budgets)
-        if said != "wait":
-            return Attempt(Ending.of(decision.verdict), (now - START).total_seconds() / 60.0)
-    return Attempt(Ending.of(decision.verdict), policy.online.budgets.inconclusive_minutes)
-
-
-def evidence_of(online: OnlineEvidence) -> Evidence:
-    """Return evidence about a simulated trial, in which everything else is as it should be."""
-    return Evidence(
-        run_id=CANDIDATE,
-        release_id=RELEASE,
-        registry=RegistryFacts(2, CURRENT, _MANIFEST, _MANIFEST, None),
-        run=RunFacts(_MANIFEST, START),
-        data_quality=_NOT_SIMULATED,
-        evaluation=_NOT_SIMULATED,
-        per_user=_NOT_SIMULATED,
-        online=online,
-    )
 
 
 def simulated_part(policy: Policy, mode: str) -> OnlinePolicy:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -19,6 +19,7 @@ from model_release.evidence import (
     ARMS,
     Arm,
     History,
+    Missing,
     NumberQuery,
     OnlineEvidence,
     Point,
@@ -98,16 +99,19 @@ class Observed:
     def until(self, block: int) -> OnlineEvidence:
         """Return what is known when ``block`` blocks are complete."""
         end = block + 1
+        histories: dict[RangeQuery, History | Missing] = {
+            query: History(tuple(Series(one.labels, one.values[:end]) for one in found))
+            for query, found in self.series.items()
+        }
+        return replace(self.users_at(block), bounds=self.bounds[:end], histories=histories)
+
+    def users_at(self, block: int) -> OnlineEvidence:
+        """Return the same without answers."""
         now = float(self.bounds[block])
         return OnlineEvidence(
             trial=self.trial,
             clock_offset_seconds=0.0,
-            bounds=self.bounds[:end],
             scrapes=(Scrape(_PROCESS, 1.0, now),),
-            histories={
-                query: History(tuple(Series(one.labels, one.values[:end]) for one in found))
-                for query, found in self.series.items()
-            },
             numbers={query: Points((Point(_PROCESS, float(seen[block]), now),)) for query, seen in self.users.items()},
         )
 
@@ -137,7 +141,7 @@ class Chance:
 
     def requests(self, expected: Floats) -> Floats:
         """Draw from Poisson's distribution."""
-        return self.rng.poisson(expected).astype(np.float64)
+        return np.asarray(self.rng.poisson(expected), dtype=np.float64)
 
     def hits(self, requests: Floats, share: float) -> Floats:
         """Draw from a binomial distribution."""

@@ -6,9 +6,9 @@ import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from model_release.judge import judge
 from model_release.policy import Policy
-from model_release.simulation.online import START, cuts_of, evidence_of, example_trial, simulated_part
+from model_release.simulation.online import START, cuts_of, example_trial, simulated_part
+from model_release.simulation.peeking import judged
 from model_release.simulation.traffic import Expected, Observed, Traffic, Worse, observe
 from model_release.verdict import CheckResult, Decision, Verdict
 
@@ -60,7 +60,7 @@ def _need(policy: Policy, seen: Observed, name: str, decisions: dict[int, Decisi
 
 def _result(policy: Policy, seen: Observed, block: int, name: str, decisions: dict[int, Decision]) -> CheckResult:
     if block not in decisions:
-        decisions[block] = judge(policy, evidence_of(seen.until(block)), seen.time(block), "online")
+        decisions[block] = judged(policy, seen, block)
     results = [result for result in decisions[block].results if result.check == name]
     return max(results, key=lambda result: result.verdict.badness)
 
