@@ -98,7 +98,7 @@ def read_kept(
         paths: the installation.
         release_id: the release.
         stage: of the decision.
-        metrics: those to read of every user; default: those that the decision was computed from.
+        metrics: those to read of every user; default: those that the decision was computed from; none: users are not read.
 
     Raises:
         InvalidInputError: it is not a release id, or the values of single users are no longer those of the decision.
@@ -115,9 +115,10 @@ def read_kept(
     if kept.evidence.release_id != release_id or document.get("stage") != stage:
         raise StateCorruptError(f"{path} holds the {document.get('stage')} evidence of {kept.evidence.release_id!r}")
     known = document.get("per_user_metrics")
-    if known is None:
+    wanted = frozenset(known or () if metrics is None else metrics)
+    if known is None or not wanted:
         return kept
-    per_user = _per_user(paths, kept.evidence, frozenset(known if metrics is None else metrics))
+    per_user = _per_user(paths, kept.evidence, wanted)
     return replace(kept, evidence=replace(kept.evidence, per_user=per_user))
 
 
