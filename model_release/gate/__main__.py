@@ -6,6 +6,7 @@ Exit status of check: 0 PASS, 1 ERROR (could not measure), 2 wrong usage (the po
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 
@@ -18,12 +19,17 @@ _COMMANDS = (check, explain, simulate, schema)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status."""
-    parser = parser_of("model_release.gate", __doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
+    options = parser().parse_args(arguments)
+    return int(options.run(options, ReleasePaths.from_environment()))
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    whole = parser_of("model_release.gate", __doc__)
+    commands = whole.add_subparsers(dest="command", required=True)
     for command in _COMMANDS:
         command.add(commands)
-    options = parser.parse_args(arguments)
-    return int(options.run(options, ReleasePaths.from_environment()))
+    return whole
 
 
 if __name__ == "__main__":
