@@ -100,7 +100,7 @@ def _groups(decision: Decision, shown: list[CheckResult]) -> list[tuple[str, lis
     groups = [
         (f"against the current run {one_line(against(decision))}, in margins", compared),
         ("against a fixed limit, in shares of it", limited),
-        ("without a number", [result for result in shown if _place(result) is None]),
+        ("in words", [result for result in shown if _place(result) is None]),
     ]
     return sorted((group for group in groups if group[1]), key=lambda group: -group[1][0].blocking.badness)
 
