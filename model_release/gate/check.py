@@ -81,10 +81,10 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace, paths: 
     decision = judge(policy, evidence, dt.datetime.now(dt.UTC), options.stage)
     if decision.release_id is not None:
         _keep(paths, decision, evidence)
+    _show(decision, json=options.json)
     summary = os.environ.get(SUMMARY_VARIABLE)
     if summary:
         append_summary(Path(summary), decision)
-    _show(decision, json=options.json)
     return exit_status(decision.verdict)
 
 

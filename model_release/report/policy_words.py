@@ -209,7 +209,7 @@ def _verdicts(check: AnyCheck) -> tuple[str, ...]:
                 error,
             )
         case RatioPolicy() | LatencyPolicy():
-            needed = f"1/{1.0 - check.confidence:.3g}"
+            needed = f"{1.0 / (1.0 - check.confidence):.4g}"
             return (
                 f"PASS: the e-value against 'worse than allowed' is at least {needed}, with enough answers",
                 f"FAIL: the e-value against 'as good as allowed' has ever reached {needed}",
@@ -219,7 +219,7 @@ def _verdicts(check: AnyCheck) -> tuple[str, ...]:
         case SampleRatioPolicy():
             return (
                 "PASS: the shares fit what was asked for",
-                f"FAIL: the e-value against the share that was asked for reaches 1/{check.level:g}",
+                f"FAIL: the e-value against the share that was asked for reaches {1.0 / check.level:.4g}",
                 f"INCONCLUSIVE: fewer than {check.minimum_users} users",
                 error,
             )

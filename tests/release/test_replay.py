@@ -10,7 +10,7 @@ import pytest
 from model_release.adapters.decisions import write_decision
 from model_release.adapters.evidence import collect
 from model_release.adapters.file_ledger import FileLedger
-from model_release.adapters.kept_evidence import write_evidence
+from model_release.adapters.kept_evidence import read_evidence, write_evidence
 from model_release.adapters.past_releases import newest_comparison, newest_trial, past_decisions
 from model_release.errors import InvalidInputError
 from model_release.evidence import Missing, OnlineEvidence
@@ -19,10 +19,13 @@ from model_release.ledger import Event, LedgerEntry
 from model_release.paths import ReleasePaths
 from model_release.phases import decision_entry
 from model_release.policy import Policy
+from model_release.simulation.peeking import evidence_of, judged
 from model_release.simulation.replay import Past, became, changes, replay
+from model_release.simulation.traffic import Worse
 from model_release.verdict import Decision, Verdict
 from tests.gate_evidence import CANDIDATE, CURRENT, NOW, check, evidence, policy
 from tests.gate_evidence import write_evidence as write_files
+from tests.release.test_simulation import ONLINE, drawn
 
 LOOSE, STRICT = policy(check("absolute")), policy(check("absolute", at_least=0.99))
 
@@ -167,3 +170,21 @@ def test_the_newest_trial_that_can_be_read_is_measured(paths: ReleasePaths) -> N
     found = newest_trial(paths, [])
     assert found is not None
     assert found.trial == about.trial
+
+
+def test_a_trial_is_judged_again_from_what_was_kept(paths: ReleasePaths) -> None:
+    """Counters, users and scrapes come back exactly: the same decision, to the byte; a stricter policy says otherwise."""
+    part, seen = drawn(Worse(shares=0.005), 3)
+    block = len(seen.bounds) - 1
+    whole = evidence_of(seen.until(block), seen.trial)
+    decision = judged(part, seen, block)
+    write_evidence(paths, whole, decision)
+    again = read_evidence(paths, seen.trial.release_id, "online")
+    assert again is not None
+    assert judge(part, again, decision.decided_at, "online").model_dump_json() == decision.model_dump_json()
+    kept = past(stage="online", evidence=again, decided_at=decision.decided_at)
+    assert [one.now for one in replay(part, [kept], [])] == [decision.verdict]
+    other = {**ONLINE, "checks": [{**ONLINE["checks"][0], "count": ['other{arm="$arm"}']}]}
+    (one,) = replay(policy(check("absolute"), online=other), [kept], [])
+    assert one.now is None
+    assert 'other{arm="candidate"}' in one.because
