@@ -73,15 +73,15 @@ def process_of(labels: Mapping[str, str]) -> Process:
 def unusable(series: Iterable[Series]) -> str | None:
     """Return why the samples are no counts; None: they are."""
     for one in series:
-        seen = one.values[~np.isnan(one.values)]
-        if not np.isfinite(seen).all():
-            return f"series {_named(one)} has an infinite sample"
-        if (seen < 0.0).any():
-            return f"series {_named(one)} is negative ({seen.min():g}): it counts nothing"
-        if (seen > LARGEST).any():
-            return f"series {_named(one)} is {seen.max():g}: beyond 2^53 a counter does not count by one"
-        if not len(seen):
+        if not _ever(one.values):
             return f"series {_named(one)} has no sample that is a number"
+        least, most = float(np.fmin.reduce(one.values)), float(np.fmax.reduce(one.values))
+        if math.isinf(least) or math.isinf(most):
+            return f"series {_named(one)} has an infinite sample"
+        if least < 0.0:
+            return f"series {_named(one)} is negative ({least:g}): it counts nothing"
+        if most > LARGEST:
+            return f"series {_named(one)} is {most:g}: beyond 2^53 a counter does not count by one"
     return None
 
 
@@ -102,9 +102,11 @@ def lives(series: Iterable[Series]) -> dict[Process, Life]:
     for one in series:
         if not _ever(one.values):
             continue
-        first = int(np.argmin(np.isnan(one.values)))
-        held = _held(one.values)
-        decreased = np.concatenate([[False], held[1:] < held[:-1]])
+        missing = np.isnan(one.values)
+        first = int(np.argmin(missing))
+        held = _held(one.values, missing)
+        decreased = np.zeros(len(held), dtype=np.bool_)
+        np.less(held[1:], held[:-1], out=decreased[1:])
         known = found.get(one.process)
         found[one.process] = (
             Life(first, decreased) if known is None else Life(min(first, known.first), known.restarts | decreased)
@@ -153,10 +155,13 @@ def increments(series: Iterable[Series], known: Mapping[Process, Life], blocks: 
 def _increments(values: Floats, life: Life) -> Floats:
     missing = np.isnan(values)
     first = int(np.argmin(missing))
-    held = _held(values)
-    held[:first] = 0.0 if life.first < first else values[first]
-    change = np.diff(held)
-    for bound in np.flatnonzero(life.restarts[first + 1 :]) + first + 1:
+    held = _held(values, missing)
+    if first:
+        held[:first] = 0.0 if life.first < first else values[first]
+    change = held[1:] - held[:-1]
+    for bound in np.flatnonzero(life.restarts) if life.restarts.any() else ():
+        if bound <= first:
+            continue
         change[bound - 1] = 0.0 if missing[bound] else values[bound]
         if missing[bound]:  # it will begin at 0 again
             back = bound + int(np.argmin(missing[bound:]))
@@ -165,9 +170,11 @@ def _increments(values: Floats, life: Life) -> Floats:
     return change
 
 
-def _held(values: Floats) -> Floats:
+def _held(values: Floats, missing: npt.NDArray[np.bool_]) -> Floats:
     """Return the values with each gap filled by the last one before it; what is before the first stays NaN."""
-    return values[np.maximum.accumulate(np.where(np.isnan(values), 0, np.arange(len(values))))]
+    if not missing.any():
+        return values
+    return values[np.maximum.accumulate(np.where(missing, 0, np.arange(len(values))))]
 
 
 def _last(values: Floats) -> int:
@@ -176,7 +183,7 @@ def _last(values: Floats) -> int:
 
 
 def _ever(values: Floats) -> bool:
-    return bool((~np.isnan(values)).any())
+    return len(values) > 0 and not (math.isnan(values[-1]) and bool(np.isnan(values).all()))
 
 
 def _named(one: Series) -> str:

@@ -4,17 +4,17 @@ An e-process is a number that may be read at any time, and that ever reaches 1/a
 while its null hypothesis holds (J. Ville, 1939).  Here each block has ``n1`` answers of the candidate, of which ``x1``
 count, and ``n0`` and ``x0`` of the current run; the null is that the shares differ by at most (or at least) a margin.
 
-For a block, q = (q1, q0) are rates fixed before it, and p = (p1, p0) is their Kullback-Leibler projection onto the
-null.  The factor of the block is
+The factor of a block is a bet on each of its answers, at stakes a1 and a0 around rates p1 = p0 + margin and p0:
 
-    (q1/p1)^x1 ((1-q1)/(1-p1))^(n1-x1) (q0/p0)^x0 ((1-q0)/(1-p0))^(n0-x0)
+    (1 + a1 (1-p1))^x1 (1 - a1 p1)^(n1-x1) (1 + a0 (1-p0))^x0 (1 - a0 p0)^(n0-x0),    n1 a1 + n0 a0 = 0
 
-With a = (q-p)/(p(1-p)), its expectation at true rates r is (1 + a1 (r1-p1))^n1 (1 + a0 (r0-p0))^n0, which is at most
-exp(n1 a1 (r1-p1) + n0 a0 (r0-p0)); the exponent is at most 0 for every r in the null, because that is the first-order
-condition of the projection onto a convex set.  So nothing is assumed of the rates but the null: they may differ from
-block to block, as may the sizes.  Observations between 0 and 1 may stand for 0 and 1: the factor is convex in each.
-Answers must be independent given the past, and the sizes of a block must tell nothing of its answers; ``cluster_size``
-of a policy is for answers that are not independent.
+At true rates r its expectation is (1 + a1 (r1-p1))^n1 (1 + a0 (r0-p0))^n0, at most
+exp(n1 a1 (r1-p1) + n0 a0 (r0-p0)) = exp(n1 a1 (r1 - r0 - margin)), which is at most 1 under the null if a1 has the right
+sign.  So nothing is assumed of the rates but the null: they may differ from block to block, as may the sizes, and p0 may
+be any guess.  The best one for an alternative q = (q1, q0) is its Kullback-Leibler projection onto the line
+p1 = p0 + margin, with a1 = (q1-p1) / (p1 (1-p1)): then the factor is the likelihood ratio of q and p.  Observations
+between 0 and 1 may stand for 0 and 1: the factor is convex in each.  Answers must be independent given the past, and the
+sizes of a block must tell nothing of its answers; ``cluster_size`` of a policy is for answers that are not independent.
 
 q0 is what earlier blocks of the current run showed; q1 lies a fixed distance beyond the margin from it, and the
 e-process is the mean over a few distances.  q never depends on answers of the candidate, so that each of them that
@@ -44,7 +44,7 @@ Null = Literal["at_most", "at_least"]
 
 _PRIOR = 0.5  # of a rate before anything was seen: half an answer that counts in one (Krichevsky and Trofimov)
 _NEAR = (0.5, 1.0, 2.0)  # distances beyond the margin, in scales: half-way to no difference, none, an improvement
-_FAR = (4.5, 13.5, 40.5)  # a fault may be of any size, an improvement need not be told from a larger one
+_FAR = (5.0, 20.0)  # a fault may be of any size, an improvement need not be told from a larger one
 _ODDS = np.exp(np.array([0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4]))  # the same for one share, as ratios of odds
 _KEPT = 0.25  # an alternative keeps this part of the current rate's distance from 0 and 1
 _STEPS = 12  # of the search for a bound
@@ -89,9 +89,14 @@ def log_e_difference(blocks: Blocks, margin: float, null: Null, *, scale: float)
     q1 = np.clip(q0 + margin + sign * scale * steps[:, None], _KEPT * q0, 1.0 - _KEPT * (1.0 - q0))
     n1, x1, n0, x0 = (part[..., None, :] for part in (blocks.n1, blocks.x1, blocks.n0, blocks.x0))
     p0 = projected(n1, q1, n0, q0, margin)
-    factor = _log_ratio(x1, n1, q1, p0 + margin) + _log_ratio(x0, n0, q0, p0)
-    outside = sign * (q1 - q0 - margin) > 0.0
-    return log_mean(np.cumsum(np.where(outside, factor, 0.0), axis=-1), axis=-2)
+    p1 = p0 + margin
+    stake1 = (q1 - p1) / (p1 * (1.0 - p1))
+    stake0 = stake1 * np.where(n0 > 0.0, -n1 / np.where(n0 > 0.0, n0, 1.0), 0.0)
+    won0, lost0 = 1.0 + stake0 * (1.0 - p0), 1.0 - stake0 * p0
+    fair = (sign * (q1 - q0 - margin) > 0.0) & (sign * stake1 >= 0.0) & (np.minimum(won0, lost0) > 0.0) & (n0 > 0.0)
+    current = x0 * np.log(np.where(fair, won0, 1.0)) + (n0 - x0) * np.log(np.where(fair, lost0, 1.0))
+    factor = _log_ratio(x1, n1, q1, p1) + current
+    return log_mean(np.cumsum(np.where(fair, factor, 0.0), axis=-1), axis=-2)
 
 
 def log_e_share(x: Floats, n: Floats, limit: float, null: Null) -> Floats:
@@ -136,7 +141,7 @@ def difference_bounds(blocks: Blocks, margin: float, confidence: float, *, scale
     """Return always-valid bounds of p1 - p0: each is wrong, at any time ever, with probability at most 1 - confidence.
 
     The lower bound is the largest margin whose null ``at_most`` was ever rejected, the upper one the smallest whose
-    null ``at_least`` is rejected now; both rounded outward, by about ``scale`` / 20.  They lie on the same side of ``margin`` as the tests of
+    null ``at_least`` is rejected now; both rounded outward, by about ``scale`` / 10.  They lie on the same side of ``margin`` as the tests of
     ``margin`` say, and resolve no less than about a quarter of ``scale``.
 
     Args:
@@ -184,7 +189,7 @@ def _last_rejected(
         return lowest
     low, high, at_low, at_high = rejected[0], kept[0], rejected[1], kept[1]
     for _ in range(_STEPS):
-        if high - low <= width / 20.0:
+        if high - low <= width / 10.0:
             break
         middle = low + (high - low) * min(max(at_low / (at_low - at_high), 0.05), 0.95)
         value = excess(middle)

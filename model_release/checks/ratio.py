@@ -18,6 +18,8 @@ from model_release.policy import RatioPolicy
 from model_release.sequential import Blocks
 from model_release.verdict import CheckResult
 
+_ROUNDING = 1e-6  # sums of shares, unlike counts, are rounded
+
 
 @dataclass(frozen=True)
 class _Counts:
@@ -69,11 +71,12 @@ def _counted(policy: RatioPolicy, view: TrialView, width: int) -> _Counts:
     sequence.require_alive(view, groups, known)
     counted = [blocks.increments(group.series, known, width) for group in groups]
     x, n = counted[0::2], counted[1::2]
-    impossible = np.any([some > all_ for some, all_ in zip(x, n, strict=True)], axis=0)
+    impossible = np.any([some > all_ + _ROUNDING * (1.0 + all_) for some, all_ in zip(x, n, strict=True)], axis=0)
     dropped = sequence.require_plausible(impossible)
     queries = tuple(dict.fromkeys(query for group in groups for query in group.queries))
     kept = ~impossible
-    return _Counts(tuple(part * kept for part in x), tuple(part * kept for part in n), dropped, queries)
+    capped = (np.minimum(some, all_) for some, all_ in zip(x, n, strict=True))
+    return _Counts(tuple(part * kept for part in capped), tuple(part * kept for part in n), dropped, queries)
 
 
 def course(policy: RatioPolicy, view: TrialView) -> Course:

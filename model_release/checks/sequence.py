@@ -217,13 +217,13 @@ def lacks(policy: SequentialPolicy, view: TrialView, found: Evidenced, counted: 
 
 
 def _until_safe(found: Evidenced, counted: Floats) -> float:
-    """Return how many answers the safe side still needs if it goes on as in the second half of them."""
+    """Return how many answers the safe side still needs if it goes on as in the last three quarters of them."""
     missing = found.enough - float(found.safe[-1])
     if missing <= 0.0:
         return 0.0
     so_far = np.cumsum(counted)
-    half = int(np.searchsorted(so_far, so_far[-1] / 2.0))
-    gained, answers = float(found.safe[-1] - found.safe[half]), float(so_far[-1] - so_far[half])
+    learned = int(np.searchsorted(so_far, so_far[-1] / 4.0))  # the first quarter also learns the current rate
+    gained, answers = float(found.safe[-1] - found.safe[learned]), float(so_far[-1] - so_far[learned])
     if not answers > 0.0:
         gained, answers = float(found.safe[-1]), float(so_far[-1])
     return missing * answers / gained if gained > 0.0 else math.inf
