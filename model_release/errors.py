@@ -19,6 +19,7 @@ ModelReleaseError
 ├── ReplicaError
 │   ├── ReplicaUnreachableError an outage: retry
 │   └── ReplicaRefusedError     a decision of the replica: do not retry
+├── EvidenceError               a source of evidence gave no usable answer: becomes ``Missing``, never leaves collect
 ├── NotConvergedError           the replicas did not agree in time
 └── MessageNotSentError         nobody was told: the robot did not take a message
 """
@@ -131,6 +132,10 @@ class ReplicaRefusedError(ReplicaError):
         super().__init__(message, replica=replica)
         self.status = status
         self.title = title
+
+
+class EvidenceError(ModelReleaseError):
+    """A source of evidence did not answer, or not with what was asked for; the message is the reason of a ``Missing``."""
 
 
 class NotConvergedError(ModelReleaseError):
