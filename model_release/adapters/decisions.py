@@ -1,7 +1,8 @@
-"""Decisions on disk: the last one of every release, ``data/evaluation/decisions/<release_id>.json``.
+"""Decisions on disk, below ``data/evaluation/decisions/``.
 
-The last one of each stage lies in a folder of its own, ``decisions/<stage>/<release_id>.json``: a release id may end in
-``.online``, so that a suffix could be another release's name.
+``<release_id>.json`` is the last decision of a release, of whichever stage; ``offline/<release_id>.json`` and
+``online/<release_id>.json`` are the last ones of each stage.  A stage's file is written first: a reader of the last
+decision that goes on to the stage's own one finds it there.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from model_release.verdict import Decision
 
 
 def decision_path(paths: ReleasePaths, release_id: str, stage: Stage | None = None) -> Path:
-    """Return where the decision of a release is kept; a release id holds no ``/`` and does not start with a dot.
+    """Return where the last decision of a release is kept: of one stage, or, without it, of any.
 
-    ``stage``: that of this stage; None: the last one of any stage.
+    A release id holds no ``/`` and does not start with a dot.
 
     Raises:
         InvalidInputError: it is not a release id.
@@ -31,26 +32,26 @@ def decision_path(paths: ReleasePaths, release_id: str, stage: Stage | None = No
 
 
 def write_decision(paths: ReleasePaths, decision: Decision) -> Path:
-    """Keep ``decision`` as the last one of its release, and of its stage; return the file of the release.
+    """Keep ``decision`` as the last one of its release and of its stage; return the release's file.
 
     Raises:
         InvalidInputError: it belongs to no release.
     """
     if decision.release_id is None:
         raise InvalidInputError("a decision without release_id can't be kept: nobody could find it again")
-    text = decision.model_dump_json(indent=2) + "\n"
-    write_atomic(decision_path(paths, decision.release_id, decision.stage), text)
     path = decision_path(paths, decision.release_id)
-    write_atomic(path, text)
+    content = decision.model_dump_json(indent=2) + "\n"
+    write_atomic(decision_path(paths, decision.release_id, decision.stage), content)
+    write_atomic(path, content)
     return path
 
 
 def read_decision(paths: ReleasePaths, release_id: str, stage: Stage | None = None) -> Decision | None:
-    """Return the last decision of a release, of ``stage`` if one is given; None if there is none.
+    """Return the last decision of a release, of one stage or of any; None if there is none.
 
     Raises:
         InvalidInputError: it is not a release id.
-        StateCorruptError: the file is damaged, or holds another release's decision.
+        StateCorruptError: the file is damaged, or holds another release's or stage's decision.
     """
     path = decision_path(paths, release_id, stage)
     try:
@@ -59,6 +60,8 @@ def read_decision(paths: ReleasePaths, release_id: str, stage: Stage | None = No
         return None
     except ValidationError as error:
         raise StateCorruptError(f"{path} is not a valid decision: {error.error_count()} problems") from error
-    if decision.release_id != release_id or stage not in {None, decision.stage}:
-        raise StateCorruptError(f"{path} holds the {decision.stage} decision of release {decision.release_id!r}")
+    if decision.release_id != release_id:
+        raise StateCorruptError(f"{path} holds the decision of release {decision.release_id!r}")
+    if stage is not None and decision.stage != stage:
+        raise StateCorruptError(f"{path} holds a decision of stage {decision.stage!r}")
     return decision

@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from model_release.adapters.evidence import PER_USER_NAME, parse_per_user
 from model_release.adapters.files import write_atomic
+from model_release.adapters.per_user_values import PER_USER_NAME, per_user
 from model_release.adapters.typed_json import decoded, encoded
 from model_release.errors import InvalidInputError, StateCorruptError
 from model_release.evidence import Evidence, Missing, PerUser
@@ -63,8 +63,8 @@ def write_evidence(paths: ReleasePaths, evidence: Evidence, decision: Decision) 
             f"a decision on run {decision.run_id!r} for release {decision.release_id!r} was not computed from evidence "
             f"on run {evidence.run_id!r} for release {evidence.release_id!r}"
         )
-    per_user = evidence.per_user
-    metrics = None if isinstance(per_user, Missing) else sorted({*per_user.candidate, *per_user.current})
+    users = evidence.per_user
+    metrics = None if isinstance(users, Missing) else sorted({*users.candidate, *users.current})
     rest = evidence if metrics is None else replace(evidence, per_user=_ELSEWHERE)
     document = {
         "schema_version": SCHEMA_VERSION,
@@ -118,8 +118,8 @@ def read_kept(
     wanted = frozenset(known or () if metrics is None else metrics)
     if known is None or not wanted:
         return kept
-    per_user = _per_user(paths, kept.evidence, wanted)
-    return replace(kept, evidence=replace(kept.evidence, per_user=per_user))
+    users = _users(paths, kept.evidence, wanted)
+    return replace(kept, evidence=replace(kept.evidence, per_user=users))
 
 
 def _kept(document: Any, path: Path) -> Kept:
@@ -137,7 +137,7 @@ def _kept(document: Any, path: Path) -> Kept:
         raise StateCorruptError(f"{path} is not valid evidence: {error}") from error
 
 
-def _per_user(paths: ReleasePaths, evidence: Evidence, metrics: frozenset[str]) -> PerUser:
+def _users(paths: ReleasePaths, evidence: Evidence, metrics: frozenset[str]) -> PerUser:
     path = paths.evaluation_of(evidence.run_id) / PER_USER_NAME
     name = path.relative_to(paths.evaluation).as_posix()
     try:
@@ -146,4 +146,4 @@ def _per_user(paths: ReleasePaths, evidence: Evidence, metrics: frozenset[str]) 
         raise InvalidInputError(f"{name} is gone, and with it the values of single users: {error.strerror}") from error
     if hashlib.sha256(data).hexdigest() != evidence.files.get(name):
         raise InvalidInputError(f"{name} was written again since the decision: its values are others")
-    return parse_per_user(data, metrics)
+    return per_user(data, metrics)

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from model_release.adapters.evidence import PER_USER_NAME, SUMMARY_NAME, evaluated_runs, parse_per_user
+from model_release.adapters.evidence import evaluated_runs
 from model_release.adapters.kept_evidence import evidence_path, read_kept
+from model_release.adapters.per_user_values import PER_USER_NAME, SUMMARY_NAME, per_user
 from model_release.errors import InvalidInputError, ModelReleaseError
 from model_release.evidence import Evaluation, OnlineEvidence, PerUser
 from model_release.ledger import Event, LedgerEntry
@@ -55,7 +56,7 @@ def newest_comparison(paths: ReleasePaths, policy: Policy, run_id: str | None) -
         data = (paths.evaluation_of(evaluation.run_id) / PER_USER_NAME).read_bytes()
     except OSError as error:
         raise InvalidInputError(f"{evaluation.run_id}/{PER_USER_NAME} can't be read: {error.strerror}") from error
-    return Compared(evaluation, parse_per_user(data, policy.metrics()))
+    return Compared(evaluation, per_user(data, policy.metrics()))
 
 
 def newest_trial(paths: ReleasePaths, entries: Sequence[LedgerEntry]) -> OnlineEvidence | None:

@@ -14,6 +14,7 @@ from model_release.adapters.decisions import write_decision
 from model_release.adapters.evidence import collect, evaluated_runs
 from model_release.adapters.file_registry import FileRegistry
 from model_release.adapters.kept_evidence import write_evidence
+from model_release.adapters.sources import Sources
 from model_release.adapters.step_summary import SUMMARY_VARIABLE, append_summary
 from model_release.command import DONE, FAILED, attempt, checked, usage
 from model_release.errors import InvalidInputError
@@ -56,7 +57,8 @@ def run(parser: argparse.ArgumentParser, options: argparse.Namespace, paths: Rel
             raise InvalidInputError("--evaluated and --stage online exclude each other: name the run on trial")
         policy = policy_of(options)
         budgets_of(policy, options.stage)
-    return attempt(lambda: _check(parser, options, paths, policy))
+        sources = Sources.from_environment()
+    return attempt(lambda: _check(parser, options, paths, policy, sources))
 
 
 def exit_status(verdict: Verdict) -> int:
@@ -74,10 +76,12 @@ def exit_status(verdict: Verdict) -> int:
             assert_never(verdict)
 
 
-def _check(parser: argparse.ArgumentParser, options: argparse.Namespace, paths: ReleasePaths, policy: Policy) -> int:
+def _check(
+    parser: argparse.ArgumentParser, options: argparse.Namespace, paths: ReleasePaths, policy: Policy, sources: Sources
+) -> int:
     with usage(parser):
         run_id = _run_id(options, paths)
-    evidence = collect(paths, policy, run_id, options.release_id)
+    evidence = collect(paths, policy, run_id, options.release_id, options.stage, sources=sources)
     decision = judge(policy, evidence, dt.datetime.now(dt.UTC), options.stage)
     if decision.release_id is not None:
         _keep(paths, decision, evidence)

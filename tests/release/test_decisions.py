@@ -40,7 +40,7 @@ def test_the_last_decision_of_each_stage_is_kept(paths: ReleasePaths) -> None:
     assert read_decision(paths, "x", "online") == during
     assert read_decision(paths, "x.online", "online") is None
     decision_path(paths, "x", "online").write_text(before.model_dump_json())
-    with pytest.raises(StateCorruptError, match="offline decision"):
+    with pytest.raises(StateCorruptError, match="offline"):
         read_decision(paths, "x", "online")
 
 
