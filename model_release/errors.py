@@ -20,6 +20,7 @@ ModelReleaseError
 │   ├── ReplicaUnreachableError an outage: retry
 │   └── ReplicaRefusedError     a decision of the replica: do not retry
 ├── UnmeasurableError           a check lacks a part of its evidence: its verdict is ERROR
+├── EvidenceError               a source of evidence gave no usable answer: becomes ``Missing``, never leaves collect
 ├── NotConvergedError           the replicas did not agree in time
 └── MessageNotSentError         nobody was told: the robot did not take a message
 """
@@ -140,6 +141,10 @@ class UnmeasurableError(ModelReleaseError):
     def __init__(self, reason: str, *, settled: bool = False) -> None:
         super().__init__(reason)
         self.reason, self.settled = reason, settled
+
+
+class EvidenceError(ModelReleaseError):
+    """A source of evidence did not answer, or not with what was asked for; the message is the reason of a ``Missing``."""
 
 
 class NotConvergedError(ModelReleaseError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -60,8 +61,12 @@ class ReleasePaths:
 
     @property
     def decisions(self) -> Path:
-        """Decisions of the gate, one JSON file per release."""
+        """Decisions of the gate: the last one of each release, and in a folder per stage the last one of that stage."""
         return self.evaluation / "decisions"
+
+    def reconciliation_of(self, date: dt.date) -> Path:
+        """What was promised against what happened on one day."""
+        return self.evaluation / f"reconciliation_{date.isoformat()}.json"
 
     @property
     def exposures(self) -> Path:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from model_release.adapters.evidence import PER_USER_NAME, SUMMARY_NAME
+from model_release.adapters.per_user_values import PER_USER_NAME, SUMMARY_NAME
+from model_release.adapters.reconciliation_files import newest_reconciliation
 from model_release.artifact import MANIFEST_NAME
+from model_release.evidence import Missing
 from model_release.identifiers import check_run_id
 from model_release.paths import ReleasePaths
 
@@ -14,12 +16,15 @@ from model_release.paths import ReleasePaths
 def evidence_files(paths: ReleasePaths, run_id: str) -> tuple[Path, ...]:
     """Return the files that a gate on ``run_id`` judges from."""
     evaluation = paths.evaluation_of(run_id)
+    date = newest_reconciliation(paths)
+    reconciled = () if isinstance(date, Missing) else (paths.reconciliation_of(date),)
     return (
         paths.registry,
         paths.models / check_run_id(run_id) / MANIFEST_NAME,
         paths.data_quality_metrics,
         evaluation / SUMMARY_NAME,
         evaluation / PER_USER_NAME,
+        *reconciled,
     )
 
 

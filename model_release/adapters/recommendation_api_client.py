@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from types import TracebackType
 from typing import Self, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import httpx
 from pydantic import BaseModel, ValidationError
 
+from model_release.adapters.addresses import bearer, check_url
 from model_release.contract import (
     LEASE_PATH,
     MODELS_PATH,
@@ -22,14 +22,12 @@ from model_release.contract import (
     ReloadReceipt,
     ReloadRequest,
 )
-from model_release.errors import ConfigurationError, ReplicaRefusedError, ReplicaUnreachableError
+from model_release.errors import ReplicaRefusedError, ReplicaUnreachableError
 
 _Body = TypeVar("_Body", bound=BaseModel)
 _SERVER_ERROR = 500
 _TOO_MANY_REQUESTS = 429
 _OK = 200
-_EXPECTED = "expected http://host:port"
-_TOKEN = re.compile(r"[\x21-\x7e]*")  # the HTTP library would repeat any other one in its error
 
 
 class RecommendationApiClient:
@@ -60,11 +58,9 @@ class RecommendationApiClient:
         Raises:
             ConfigurationError: the address is not usable, or holds credentials; or the token can't be in a header.
         """
-        if token is not None and not _TOKEN.fullmatch(token):
-            raise ConfigurationError("the token holds a space, a line break or another character no header may hold")
         self._url = check_url(url)
         self._reload_timeout_seconds = reload_timeout_seconds
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        headers = bearer(token)
         self._http = httpx.Client(
             base_url=self._url,
             headers=headers,
@@ -155,23 +151,3 @@ class RecommendationApiClient:
         if status >= _SERVER_ERROR or status == _TOO_MANY_REQUESTS:
             return ReplicaUnreachableError(message, replica=self._url)
         return ReplicaRefusedError(message, replica=self._url, status=status, title=problem.title)
-
-
-def check_url(url: str) -> str:
-    """Return the base address without a slash at its end.
-
-    Raises:
-        ConfigurationError: it is not ``http(s)://host[:port][/base]``; the message never repeats credentials.
-    """
-    try:
-        parts = urlsplit(url.strip())
-        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # half an IPv6 address, or a port that is none and may be a part of a password
-        raise ConfigurationError(f"the address of a replica has no usable host and port; {_EXPECTED}") from None
-    if parts.username or parts.password:
-        raise ConfigurationError(f"the address of {parts.hostname} holds credentials: give the token separately")
-    if parts.query or parts.fragment:
-        raise ConfigurationError(f"the address of {parts.hostname} holds a query or a fragment; {_EXPECTED}")
-    if not usable:
-        raise ConfigurationError(f"{url!r} is not the base address of a replica; {_EXPECTED}")
-    return f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")

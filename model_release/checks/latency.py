@@ -15,7 +15,7 @@ from model_release import blocks, sequential
 from model_release.blocks import Floats, Life, Process, Series
 from model_release.checks import sequence
 from model_release.checks.results import unmeasured
-from model_release.checks.sequence import Compared, Evidenced, Group
+from model_release.checks.sequence import Compared, Course, Evidenced, Group
 from model_release.checks.trials import TrialView
 from model_release.errors import UnmeasurableError
 from model_release.evidence import ARMS, Missing, RangeQuery, questions_of
@@ -57,6 +57,27 @@ def check(policy: LatencyPolicy, view: TrialView) -> tuple[CheckResult, ...]:
     except UnmeasurableError as problem:
         return (unmeasured(policy, Missing(problem.reason, problem.settled)),)
     return (_judged(policy, view, slower),)
+
+
+def course(policy: LatencyPolicy, view: TrialView) -> Course:
+    """Return the e-processes after every block: what :func:`check` would have seen at each of them.
+
+    Raises:
+        UnmeasurableError: the counts can't be made.
+    """
+    slower = _counted(policy, view, sequence.require_blocks(view))
+    harm, safe = _processes(policy, slower)
+    found = sequence.evidenced(policy, harm=sequential.log_mean(harm), safe=safe.min(axis=0))
+    return Course(found, np.min(np.cumsum(slower.n, axis=-1), axis=0))
+
+
+def _processes(policy: LatencyPolicy, slower: _Slower) -> tuple[Floats, Floats]:
+    """Return the log e-processes of harm and of safety at each bound: (bounds, blocks)."""
+    every, margin = slower.blocks(slice(None), policy.cluster_size), policy.margin
+    return (
+        sequential.log_e_difference(every, margin, "at_most", scale=margin),
+        sequential.log_e_difference(every, margin, "at_least", scale=margin),
+    )
 
 
 def _counted(policy: LatencyPolicy, view: TrialView, width: int) -> _Slower:
@@ -121,10 +142,7 @@ def _decreasing(found: dict[float, Floats]) -> np.ndarray[tuple[int, ...], np.dt
 
 
 def _judged(policy: LatencyPolicy, view: TrialView, slower: _Slower) -> CheckResult:
-    margin = policy.margin
-    every = slower.blocks(slice(None), policy.cluster_size)
-    harm = sequential.log_e_difference(every, margin, "at_most", scale=margin)
-    safe = sequential.log_e_difference(every, margin, "at_least", scale=margin)
+    harm, safe = _processes(policy, slower)
     least = int(safe[:, -1].argmin())
     found = sequence.evidenced(policy, harm=sequential.log_mean(harm), safe=safe[least])
     samples = float(slower.smaller.sum())

@@ -10,7 +10,7 @@ from model_release import blocks, sequential
 from model_release.blocks import Floats
 from model_release.checks import sequence
 from model_release.checks.results import unmeasured
-from model_release.checks.sequence import Compared, Evidenced
+from model_release.checks.sequence import Compared, Course, Evidenced
 from model_release.checks.trials import TrialView
 from model_release.errors import UnmeasurableError
 from model_release.evidence import ARMS, Missing, RangeQuery
@@ -79,16 +79,53 @@ def _counted(policy: RatioPolicy, view: TrialView, width: int) -> _Counts:
     return _Counts(tuple(part * kept for part in capped), tuple(part * kept for part in n), dropped, queries)
 
 
+def course(policy: RatioPolicy, view: TrialView) -> Course:
+    """Return the e-processes after every block: what :func:`check` would have seen at each of them.
+
+    Raises:
+        UnmeasurableError: the counts can't be made.
+    """
+    counts = _counted(policy, view, sequence.require_blocks(view))
+    return Course(_evidenced(policy, counts), np.min(np.cumsum(counts.n, axis=-1), axis=0))
+
+
+def _evidenced(policy: RatioPolicy, counts: _Counts) -> Evidenced:
+    if policy.margin is None:
+        bad, n, allowed = _one_arm(policy, counts)
+        return sequence.evidenced(
+            policy,
+            harm=sequential.log_e_share(bad, n, allowed, "at_most"),
+            safe=sequential.log_e_share(bad, n, allowed, "at_least"),
+        )
+    cut = _two_arms(policy, counts)
+    return sequence.evidenced(
+        policy,
+        harm=sequential.log_e_difference(cut, policy.margin, "at_most", scale=policy.margin),
+        safe=sequential.log_e_difference(cut, policy.margin, "at_least", scale=policy.margin),
+    )
+
+
+def _two_arms(policy: RatioPolicy, counts: _Counts) -> Blocks:
+    """Return bad answers of both arms: where a lower share is worse, those that do not count."""
+    mirrored = policy.worse == "lower"
+    bad = [n - x for x, n in zip(counts.x, counts.n, strict=True)] if mirrored else counts.x
+    return Blocks(counts.n[0], bad[0], counts.n[1], bad[1]).scaled(policy.cluster_size)
+
+
+def _one_arm(policy: RatioPolicy, counts: _Counts) -> tuple[Floats, Floats, float]:
+    """Return bad answers, all answers and the share of bad ones that is allowed."""
+    x, n = counts.x[0] / policy.cluster_size, counts.n[0] / policy.cluster_size
+    if policy.at_least is not None:
+        return n - x, n, 1.0 - policy.at_least
+    assert policy.at_most is not None  # noqa: S101  (the policy has one of the two)
+    return x, n, policy.at_most
+
+
 def _against_current(policy: RatioPolicy, view: TrialView, counts: _Counts, margin: float) -> CheckResult:
     """Judge two arms; where a lower share is worse, by the answers that do not count."""
     mirrored = policy.worse == "lower"
-    bad = [n - x for x, n in zip(counts.x, counts.n, strict=True)] if mirrored else counts.x
-    cut = Blocks(counts.n[0], bad[0], counts.n[1], bad[1]).scaled(policy.cluster_size)
-    found = sequence.evidenced(
-        policy,
-        harm=sequential.log_e_difference(cut, margin, "at_most", scale=margin),
-        safe=sequential.log_e_difference(cut, margin, "at_least", scale=margin),
-    )
+    cut = _two_arms(policy, counts)
+    found = _evidenced(policy, counts)
     low, high = sequential.difference_bounds(cut, margin, policy.confidence, scale=margin)
     shares = counts.share(0), counts.share(1)
     compared = Compared(
@@ -108,20 +145,13 @@ def _against_current(policy: RatioPolicy, view: TrialView, counts: _Counts, marg
 def _against_limit(policy: RatioPolicy, view: TrialView, counts: _Counts) -> CheckResult:
     """Judge one arm; where a lower share is worse, by the answers that do not count."""
     mirrored = policy.at_least is not None
-    limit = policy.at_most if policy.at_most is not None else policy.at_least
-    assert limit is not None  # noqa: S101  (the policy has one of the two)
-    x, n = counts.x[0] / policy.cluster_size, counts.n[0] / policy.cluster_size
-    bad, allowed = (n - x, 1.0 - limit) if mirrored else (x, limit)
-    found = sequence.evidenced(
-        policy,
-        harm=sequential.log_e_share(bad, n, allowed, "at_most"),
-        safe=sequential.log_e_share(bad, n, allowed, "at_least"),
-    )
+    bad, n, allowed = _one_arm(policy, counts)
+    found = _evidenced(policy, counts)
     low, high = sequential.share_bounds(bad, n, allowed, policy.confidence)
     compared = Compared(
         text=f"{sequence.percent(counts.share(0))}, share",
         value=counts.share(0),
-        limit=limit,
+        limit=1.0 - allowed if mirrored else allowed,
         direction="at_least" if mirrored else "at_most",
         interval=(1.0 - high, 1.0 - low) if mirrored else (low, high),
         smaller=counts.smaller,

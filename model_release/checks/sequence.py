@@ -64,6 +64,14 @@ class Evidenced:
 
 
 @dataclass(frozen=True)
+class Course:
+    """How a check went, block by block; ``answers`` of the smaller arm so far: (blocks,)."""
+
+    evidenced: Evidenced
+    answers: Floats
+
+
+@dataclass(frozen=True)
 class Compared:
     """What a result tells: a value and its interval against a limit.
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,28 @@ class Alert:
 
 
 class Reconciliation(BaseModel):
-    """``reconciliation_<date>.json``: what was promised against what happened; keys that no gate uses are ignored."""
+    """``reconciliation_<date>.json``: what was promised against what happened; keys that no gate uses are ignored.
 
-    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+    ``date`` is a day in the zone of ``written_at``.
+    """
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False, strict=True)
 
     schema_version: Literal[1]
     date: dt.date
     written_at: AwareDatetime
     status: Literal["agrees", "differs", "missing"]
-    problems: Annotated[tuple[str, ...], Field(max_length=1000)] = ()
+    problems: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=1000)], ...], Field(max_length=1000)] = ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Reconciliation:
+        if (self.status == "agrees") != (not self.problems):
+            told = f"{len(self.problems)} problems" if self.problems else "no problem"
+            raise ValueError(f"status {self.status!r} and {told} contradict each other")
+        return self
+
+    @property
+    def day(self) -> tuple[dt.datetime, dt.datetime]:
+        """When the day that it is about began and ended."""
+        start = dt.datetime.combine(self.date, dt.time(), self.written_at.tzinfo)
+        return start, start + dt.timedelta(days=1)

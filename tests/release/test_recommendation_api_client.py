@@ -9,7 +9,8 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from model_release.adapters.recommendation_api_client import RecommendationApiClient, check_url
+from model_release.adapters.addresses import check_url
+from model_release.adapters.recommendation_api_client import RecommendationApiClient
 from model_release.contract import Answer, LeaseRequest, ReloadRequest
 from model_release.errors import ConfigurationError, ReplicaError, ReplicaRefusedError, ReplicaUnreachableError
 

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 from airflow.providers.http.hooks.http import HttpHook
 
-from model_release.adapters.recommendation_api_client import RecommendationApiClient, check_url
+from model_release.adapters.addresses import check_url
+from model_release.adapters.recommendation_api_client import RecommendationApiClient
 from model_release.errors import ConfigurationError, ModelReleaseError, ReplicaUnreachableError
 
 if TYPE_CHECKING:
