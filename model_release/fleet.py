@@ -81,9 +81,10 @@ def renew(replicas: Sequence[Replica], request: LeaseRequest) -> LeaseReceipt:
             lost.append(error)
     if not lost:
         raise InvalidInputError(_NOBODY)
-    for error in lost[1:]:
-        lost[0].add_note(f"also {error.replica}: {error}")
-    raise lost[0]
+    first, *others = lost
+    for other in others:
+        first.add_note(f"also {other.replica}: {other}")
+    raise first
 
 
 def disagreements(replicas: Sequence[Replica], desired: Registry) -> list[str]:

@@ -5,6 +5,7 @@ Nothing here decides.  What can't be read, or is not about the run in question, 
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import io
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
+from model_release.adapters.decisions import read_decision
 from model_release.adapters.exposition import parse_data_quality
 from model_release.adapters.file_registry import FileRegistry
 from model_release.adapters.run_store import RunStore
@@ -27,15 +29,17 @@ from model_release.evidence import (
     Evidence,
     Floats,
     Missing,
+    OnlineEvidence,
     PerUser,
     RegistryFacts,
     RunFacts,
     Strings,
+    TrialFacts,
 )
 from model_release.explain import explain_all
 from model_release.identifiers import check_release_id, check_run_id
 from model_release.paths import ReleasePaths
-from model_release.policy import ALL, Policy
+from model_release.policy import ALL, Policy, Stage
 
 SUMMARY_NAME = "summary.json"
 PER_USER_NAME = "per_user.parquet"
@@ -45,8 +49,10 @@ _MEAN_TOLERANCE = 1e-6  # between a mean in the summary and the mean of the user
 _Part = TypeVar("_Part")
 
 
-def collect(paths: ReleasePaths, policy: Policy, run_id: str, release_id: str | None) -> Evidence:
-    """Read everything that ``policy`` needs to judge ``run_id``.
+def collect(
+    paths: ReleasePaths, policy: Policy, run_id: str, release_id: str | None, *, stage: Stage = "offline"
+) -> Evidence:
+    """Read everything that ``policy`` needs to judge ``run_id`` at this stage.
 
     The registry is read first: a decision then stands on a generation at least as old as everything else in it, and
     the commit, which compares and sets that generation, notices whatever happened since.
@@ -79,8 +85,39 @@ def collect(paths: ReleasePaths, policy: Policy, run_id: str, release_id: str | 
         data_quality=quality,
         evaluation=evaluation,
         per_user=per_user,
+        online=None if stage == "offline" else OnlineEvidence(trial=_trial(paths)),
+        measured_at=_measured_at(paths, release_id, stage),
         files=files,
     )
+
+
+def _trial(paths: ReleasePaths) -> TrialFacts | Missing:
+    try:
+        registry = FileRegistry(paths).read()
+    except (StateError, OSError) as error:
+        return Missing(str(error))
+    if registry.candidate is None or registry.current is None:
+        return Missing("no run is on trial", settled=True)
+    candidate = registry.candidate
+    return TrialFacts(
+        run_id=candidate.run_id,
+        current_run_id=registry.current.run_id,
+        mode=candidate.mode,
+        rollout=candidate.rollout,
+        release_id=candidate.release_id,
+        started_at=candidate.since,
+        lease_until=candidate.lease_until,
+    )
+
+
+def _measured_at(paths: ReleasePaths, release_id: str | None, stage: Stage) -> dt.datetime | None:
+    if release_id is None:
+        return None
+    try:
+        kept = read_decision(paths, release_id)
+    except (StateError, OSError):
+        return None
+    return kept.measured_at if kept is not None and kept.stage == stage else None
 
 
 def evaluated_runs(paths: ReleasePaths) -> list[str]:
