@@ -8,7 +8,7 @@ blocks, so that a day of trial has about a thousand, and the newest block is com
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +16,9 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 _FIRST, _THEN = 240, 120
-_LARGEST = 2.0**53  # beyond it a counter no longer counts by one
+LARGEST = 2.0**53  # beyond it a counter no longer counts by one
 PROCESS_LABELS = ("job", "instance")
+Process = tuple[str, ...]  # the values of these labels
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,14 @@ class Series:
     values: Floats
 
     @property
-    def process(self) -> tuple[str, ...]:
+    def process(self) -> Process:
         """The process that counts: its ``job`` and ``instance``."""
-        return tuple(self.labels.get(name, "") for name in PROCESS_LABELS)
+        return process_of(self.labels)
+
+
+def process_of(labels: Mapping[str, str]) -> Process:
+    """Return the process that labels name."""
+    return tuple(labels.get(name, "") for name in PROCESS_LABELS)
 
 
 def unusable(series: Iterable[Series]) -> str | None:
@@ -72,49 +78,101 @@ def unusable(series: Iterable[Series]) -> str | None:
             return f"series {_named(one)} has an infinite sample"
         if (seen < 0.0).any():
             return f"series {_named(one)} is negative ({seen.min():g}): it counts nothing"
-        if (seen > _LARGEST).any():
+        if (seen > LARGEST).any():
             return f"series {_named(one)} is {seen.max():g}: beyond 2^53 a counter does not count by one"
         if not len(seen):
             return f"series {_named(one)} has no sample that is a number"
     return None
 
 
-def vanished(series: Iterable[Series], alive: Iterable[tuple[str, ...]]) -> list[str]:
-    """Return the series that ended although their process is still there and others of its series go on."""
-    still = set(alive)
-    return [_named(one) for one in series if one.process in still and np.isnan(one.values[-1]) and _ever(one.values)]
+@dataclass(frozen=True)
+class Life:
+    """What all series of one process tell of it: at which bound it was ``first`` seen, and where it was found restarted.
+
+    ``restarts`` is (bounds,), True where a counter of the process had decreased.
+    """
+
+    first: int
+    restarts: npt.NDArray[np.bool_]
 
 
-def first_seen(groups: Sequence[Sequence[Series]]) -> dict[tuple[str, ...], int]:
-    """Return at which bound any series of each process was first seen."""
-    found: dict[tuple[str, ...], int] = {}
-    for one in (one for group in groups for one in group):
-        if _ever(one.values):
-            first = int(np.argmin(np.isnan(one.values)))
-            found[one.process] = min(first, found.get(one.process, first))
+def lives(series: Iterable[Series]) -> dict[Process, Life]:
+    """Return the life of each process that any of ``series`` has a sample of."""
+    found: dict[Process, Life] = {}
+    for one in series:
+        if not _ever(one.values):
+            continue
+        first = int(np.argmin(np.isnan(one.values)))
+        held = _held(one.values)
+        decreased = np.concatenate([[False], held[1:] < held[:-1]])
+        known = found.get(one.process)
+        found[one.process] = (
+            Life(first, decreased) if known is None else Life(min(first, known.first), known.restarts | decreased)
+        )
     return found
 
 
-def increments(series: Sequence[Series], known: Mapping[tuple[str, ...], int], blocks: int) -> Floats:
+def vanished(series: Iterable[Series], alive: Iterable[Process], known: Mapping[Process, Life]) -> list[str]:
+    """Return the series that ended although their process goes on and was not restarted since."""
+    still = set(alive)
+    return [
+        _named(one)
+        for one in series
+        if one.process in still
+        and _ever(one.values)
+        and np.isnan(one.values[-1])
+        and not known[one.process].restarts[_last(one.values) + 1 :].any()
+    ]
+
+
+def lacking(series: Iterable[Series], alive: Iterable[Process]) -> list[Process]:
+    """Return the processes that none of ``series`` has a sample of at the last bound."""
+    there = {one.process for one in series if len(one.values) and not np.isnan(one.values[-1])}
+    return sorted(set(alive) - there)
+
+
+def increments(series: Iterable[Series], known: Mapping[Process, Life], blocks: int) -> Floats:
     """Return how much all ``series`` together counted in each block: (blocks,).
 
-    A decrease is a restart: what counts is the value after it.  A gap keeps the last value.  A series that appears in a
-    process that was seen before (``known``, from :func:`first_seen`) counted from 0; else what was before is not counted.
+    A decrease of any counter of a process is a restart of all of them: what counts is the value after it.  A gap keeps
+    the last value.  A series that appears in a process that was seen before counted from 0; else what was before it is
+    not counted.
+
+    Args:
+        series: with ``blocks`` + 1 values each.
+        known: the processes, from :func:`lives` of all series that are judged together.
+        blocks: how many there are.
     """
     total = np.zeros(blocks, dtype=np.float64)
     for one in series:
-        total += _increments(one.values, known.get(one.process, 0))
+        if _ever(one.values):
+            total += _increments(one.values, known[one.process])
     return total
 
 
-def _increments(values: Floats, process_first: int) -> Floats:
-    if not _ever(values):
-        return np.zeros(max(0, len(values) - 1))
-    first = int(np.argmin(np.isnan(values)))
-    held = values[np.maximum.accumulate(np.where(np.isnan(values), 0, np.arange(len(values))))]
-    held[:first] = 0.0 if process_first < first else values[first]
+def _increments(values: Floats, life: Life) -> Floats:
+    missing = np.isnan(values)
+    first = int(np.argmin(missing))
+    held = _held(values)
+    held[:first] = 0.0 if life.first < first else values[first]
     change = np.diff(held)
-    return np.where(change < 0.0, held[1:], change)
+    for bound in np.flatnonzero(life.restarts[first + 1 :]) + first + 1:
+        change[bound - 1] = 0.0 if missing[bound] else values[bound]
+        if missing[bound]:  # it will begin at 0 again
+            back = bound + int(np.argmin(missing[bound:]))
+            if not missing[back]:
+                change[back - 1] = values[back]
+    return change
+
+
+def _held(values: Floats) -> Floats:
+    """Return the values with each gap filled by the last one before it; what is before the first stays NaN."""
+    return values[np.maximum.accumulate(np.where(np.isnan(values), 0, np.arange(len(values))))]
+
+
+def _last(values: Floats) -> int:
+    """Return the bound of the last sample."""
+    return int(np.flatnonzero(~np.isnan(values))[-1])
 
 
 def _ever(values: Floats) -> bool:

@@ -19,6 +19,7 @@ ModelReleaseError
 ├── ReplicaError
 │   ├── ReplicaUnreachableError an outage: retry
 │   └── ReplicaRefusedError     a decision of the replica: do not retry
+├── UnmeasurableError           a check lacks a part of its evidence: its verdict is ERROR
 ├── NotConvergedError           the replicas did not agree in time
 └── MessageNotSentError         nobody was told: the robot did not take a message
 """
@@ -131,6 +132,14 @@ class ReplicaRefusedError(ReplicaError):
         super().__init__(message, replica=replica)
         self.status = status
         self.title = title
+
+
+class UnmeasurableError(ModelReleaseError):
+    """A check lacks a part of its evidence; ``settled``: waiting would not bring it."""
+
+    def __init__(self, reason: str, *, settled: bool = False) -> None:
+        super().__init__(reason)
+        self.reason, self.settled = reason, settled
 
 
 class NotConvergedError(ModelReleaseError):

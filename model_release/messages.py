@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from model_release import report
+from model_release.errors import InvalidInputError
 from model_release.ledger import Event, LedgerEntry, of_release
 from model_release.phases import stage_of
+from model_release.report.message import SHORTEST
+from model_release.report.neutral import cut, for_robot
 from model_release.verdict import Decision
+
+MARKDOWN_BYTES = 4096  # of one message of a WeCom group robot, in UTF-8
+TEXT_BYTES = 2048
 
 _HEADLINES = {
     Event.VERIFIED: "✅ Released",
@@ -28,7 +35,8 @@ _REJECTED_ON_TRIAL = "⛔ Rejected on trial"
 _PASSED_ON_TRIAL = "🧪 On trial, passed by the gate"
 _PROOFS = frozenset({Event.RELEASED, Event.TRIAL_STARTED, Event.ROLLED_BACK})
 _GOOD = frozenset({"✅", "🧪", "📋", "🔓"})
-_LONGEST_REASON = 600
+_REASON_BYTES, _TITLE_BYTES, _LINK_BYTES = 600, 300, 1500
+_MOST_REASONS = 3
 _UNDONE = frozenset({Event.PUT_BACK, Event.TRIAL_ENDED, Event.ROLLED_BACK})
 
 
@@ -43,7 +51,13 @@ class Message:
 
 
 def compose(
-    entries: Sequence[LedgerEntry], decision: Decision | None, *, release_id: str, failed: bool, link: str
+    entries: Sequence[LedgerEntry],
+    decision: Decision | None,
+    *,
+    release_id: str,
+    failed: bool,
+    link: str,
+    max_bytes: int = MARKDOWN_BYTES,
 ) -> Message:
     """Return what to tell of one release.
 
@@ -53,6 +67,10 @@ def compose(
         release_id: the release.
         failed: whether its DAG run failed: a ledger that is silent about that must not look like success.
         link: where to look for more.
+        max_bytes: of the whole message, in UTF-8; the decision takes what is left, its least important lines go first.
+
+    Raises:
+        InvalidInputError: ``max_bytes`` has no room for what must be told: at least 4096 have.
     """
     known = [entry for entry in of_release(entries, release_id) if entry.event is not Event.NOTIFIED]
     last = _telling(known)
@@ -60,13 +78,28 @@ def compose(
         title, fact = ("❌ Failed" if failed else "✔️ Finished"), "nothing in the ledger"
     else:
         title, fact = _title(last, known, failed=failed), f"{last.event} at {last.at.isoformat()}"
-    lines = [f"**{title}**", f"release `{release_id}`"]
+    title = cut(for_robot(title), _TITLE_BYTES)
+    lines = [f"**{title}**", f"release `{for_robot(release_id)}`"]
     if last is not None:
         lines += _facts(last, known)
+    foot = _link(link)
+    room = max_bytes - len("\n".join([*lines, "", "", "", foot]).encode())
+    if room < SHORTEST:
+        raise InvalidInputError(f"a message of {max_bytes} bytes has no room for what happened")
     if decision is not None and decision.release_id == release_id:
-        lines += ["", report.markdown(decision).rstrip("\n")]
-    lines += ["", f"[DAG run]({link})"]
-    return Message(title=title, markdown="\n".join(lines), good=title[0] in _GOOD and not failed, fact=fact)
+        lines += ["", report.markdown(decision, max_bytes=room).rstrip("\n")]
+    return Message(
+        title=title,
+        markdown="\n".join([*lines, "", foot]),
+        good=title[0] in _GOOD and not failed,
+        fact=fact,
+    )
+
+
+def _link(link: str) -> str:
+    """Return a link that nothing in its address can leave; an address that is too long for a message is not given."""
+    address = quote(link, safe=":/?#@!$&'*+,;=%~-._")
+    return f"[DAG run]({address})" if len(address) <= _LINK_BYTES else "DAG run: see Airflow"
 
 
 def _telling(known: Sequence[LedgerEntry]) -> LedgerEntry | None:
@@ -122,10 +155,11 @@ def _facts(last: LedgerEntry, known: Sequence[LedgerEntry]) -> list[str]:
     if changes:
         change = changes[-1]
         share = f", rollout {change.rollout:g}" if change.rollout is not None else ""
-        before = f", before: `{change.previous_run_id}`" if change.previous_run_id else ""
+        before = f", before: `{for_robot(change.previous_run_id)}`" if change.previous_run_id else ""
         lines.append(f"{change.mode or 'primary'}{share}, generation {change.generation}{before}")
     reasons = [entry.reason for entry in known if entry.event in {Event.ROLLED_BACK, Event.FAILED} and entry.reason]
     if last.reason and last.event not in {Event.REJECTED, Event.GATE_DECIDED}:  # the decision follows, with its table
         reasons.insert(0, last.reason)
-    lines += [reason[:_LONGEST_REASON] for reason in dict.fromkeys(reasons)]
-    return lines
+    told = list(dict.fromkeys(reasons))
+    lines += [cut(for_robot(reason), _REASON_BYTES) for reason in told[:_MOST_REASONS]]
+    return [*lines, f"and {len(told) - _MOST_REASONS} more reasons"] if len(told) > _MOST_REASONS else lines

@@ -30,8 +30,9 @@ def _walk(model: type[BaseModel], location: Location) -> Iterator[tuple[int | st
     """Yield each part, whether it stands in the document, and the types of what holds it."""
     kinds: list[Any] = [model]
     for number, part in enumerate(location, start=1):
-        inside = [inner for kind in kinds for inner in _inside(kind, part)]
         tagged = [kind for kind in kinds if _is_model(kind) and _has_tag(kind, part)]
+        # where one of several models is told by its tag, the tag comes first: it may be called like a key
+        inside = [] if tagged and len(kinds) > 1 else [inner for kind in kinds for inner in _inside(kind, part)]
         # a key that no model knows stands there all the same
         unknown = number == len(location) and not tagged and all(_is_model(kind) for kind in kinds)
         yield part, bool(inside) or unknown, kinds

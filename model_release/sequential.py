@@ -4,8 +4,8 @@ An e-process is a number that may be read at any time, and that ever reaches 1/a
 while its null hypothesis holds (J. Ville, 1939).  Here each block has ``n1`` answers of the candidate, of which ``x1``
 count, and ``n0`` and ``x0`` of the current run; the null is that the shares differ by at most (or at least) a margin.
 
-For a block, q = (q1, q0) are rates learned from earlier blocks, and p = (p1, p0) is their Kullback-Leibler projection
-onto the null.  The factor of the block is
+For a block, q = (q1, q0) are rates fixed before it, and p = (p1, p0) is their Kullback-Leibler projection onto the
+null.  The factor of the block is
 
     (q1/p1)^x1 ((1-q1)/(1-p1))^(n1-x1) (q0/p0)^x0 ((1-q0)/(1-p0))^(n0-x0)
 
@@ -13,7 +13,12 @@ With a = (q-p)/(p(1-p)), its expectation at true rates r is (1 + a1 (r1-p1))^n1 
 exp(n1 a1 (r1-p1) + n0 a0 (r0-p0)); the exponent is at most 0 for every r in the null, because that is the first-order
 condition of the projection onto a convex set.  So nothing is assumed of the rates but the null: they may differ from
 block to block, as may the sizes.  Observations between 0 and 1 may stand for 0 and 1: the factor is convex in each.
-Answers must be independent given the past; ``cluster_size`` of a policy is for those that are not.
+Answers must be independent given the past, and the sizes of a block must tell nothing of its answers; ``cluster_size``
+of a policy is for answers that are not independent.
+
+q0 is what earlier blocks of the current run showed; q1 lies a fixed distance beyond the margin from it, and the
+e-process is the mean over a few distances.  q never depends on answers of the candidate, so that each of them that
+counts moves the e-process of either null in one direction only: worse answers can't make a candidate look better.
 
 References:
     R. Turner, A. Ly, P. Gruenwald, "Generic E-variables for exact sequential k-sample tests", J. Stat. Plan. Inference
@@ -32,14 +37,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from model_release.projection import TINY, Floats, projected
+
 Null = Literal["at_most", "at_least"]
 
 _PRIOR = 0.5  # of a rate before anything was seen: half an answer that counts in one (Krichevsky and Trofimov)
-_GRID, _REFINEMENTS = 16, 4  # of the search for a bound
-_TINY = 1e-12
+_NEAR = (0.5, 1.0, 2.0)  # distances beyond the margin, in scales: half-way to no difference, none, an improvement
+_FAR = (4.5, 13.5, 40.5)  # a fault may be of any size, an improvement need not be told from a larger one
+_ODDS = np.exp(np.array([0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4]))  # the same for one share, as ratios of odds
+_KEPT = 0.25  # an alternative keeps this part of the current rate's distance from 0 and 1
+_STEPS = 12  # of the search for a bound
 
 
 @dataclass(frozen=True)
@@ -63,30 +71,39 @@ class Blocks:
         return Blocks(self.n1 / cluster_size, self.x1 / cluster_size, self.n0 / cluster_size, self.x0 / cluster_size)
 
 
-def log_e_difference(blocks: Blocks, margin: float | Floats, null: Null) -> Floats:
+def log_e_difference(blocks: Blocks, margin: float, null: Null, *, scale: float) -> Floats:
     """Return the log e-process against a null on p1 - p0, after each block.
 
     Args:
         blocks: arrays of shape (..., t).
-        margin: between -1 and 1; may have a shape that broadcasts against (..., t).
+        margin: between -1 and 1.
         null: ``at_most``: p1 - p0 <= margin; ``at_least``: p1 - p0 >= margin.
+        scale: which differences from ``margin`` matter; the test is strongest for 0.5 to 2 times that.
 
     Returns:
-        (..., t), cumulated over time.
+        (..., t), cumulated over time.  Whatever ``x1`` is, more of it raises ``at_most`` and lowers ``at_least``.
     """
-    q1, q0 = _learned(blocks.x1, blocks.n1), _learned(blocks.x0, blocks.n0)
-    inside = q1 - q0 <= margin if null == "at_most" else q1 - q0 >= margin
-    p0 = _projected(blocks.n1, q1, blocks.n0, q0, margin)
-    p1 = p0 + margin
-    factor = _log_ratio(blocks.x1, blocks.n1, q1, p1) + _log_ratio(blocks.x0, blocks.n0, q0, p0)
-    return np.cumsum(np.where(inside, 0.0, factor), axis=-1)
+    sign = 1.0 if null == "at_most" else -1.0
+    steps = np.array(_NEAR + _FAR if null == "at_most" else _NEAR)
+    q0 = _learned(blocks.x0, blocks.n0)[..., None, :]
+    q1 = np.clip(q0 + margin + sign * scale * steps[:, None], _KEPT * q0, 1.0 - _KEPT * (1.0 - q0))
+    n1, x1, n0, x0 = (part[..., None, :] for part in (blocks.n1, blocks.x1, blocks.n0, blocks.x0))
+    p0 = projected(n1, q1, n0, q0, margin)
+    factor = _log_ratio(x1, n1, q1, p0 + margin) + _log_ratio(x0, n0, q0, p0)
+    outside = sign * (q1 - q0 - margin) > 0.0
+    return log_mean(np.cumsum(np.where(outside, factor, 0.0), axis=-1), axis=-2)
 
 
-def log_e_share(x: Floats, n: Floats, limit: float | Floats, null: Null) -> Floats:
-    """Return the log e-process against a null on one share, after each block: ``p <= limit`` or ``p >= limit``."""
-    q = _learned(x, n)
-    inside = q <= limit if null == "at_most" else q >= limit
-    return np.cumsum(np.where(inside, 0.0, _log_ratio(x, n, q, np.asarray(limit, dtype=np.float64))), axis=-1)
+def log_e_share(x: Floats, n: Floats, limit: float, null: Null) -> Floats:
+    """Return the log e-process against a null on one share, after each block: ``p <= limit`` or ``p >= limit``.
+
+    The mean over eight fixed shares beyond ``limit``; (..., t) as ``x`` and ``n``, and monotone in ``x`` like
+    :func:`log_e_difference`.
+    """
+    odds = limit / (1.0 - limit) * (_ODDS if null == "at_most" else 1.0 / _ODDS)
+    q = np.clip(odds / (1.0 + odds), TINY, 1.0 - TINY)[:, None]
+    so_far = [np.cumsum(part, axis=-1)[..., None, :] for part in (x, n)]
+    return log_mean(_log_ratio(so_far[0], so_far[1], q, np.asarray(limit, dtype=np.float64)), axis=-2)
 
 
 def log_e_sample_ratio(candidate: Floats, everyone: Floats, share: float, *, weight: float = 100.0) -> Floats:
@@ -110,44 +127,95 @@ def log_mean(log_e: Floats, axis: int = 0) -> Floats:
     )
 
 
-def difference_bounds(blocks: Blocks, confidence: float) -> tuple[float, float]:
+def needed(confidence: float) -> float:
+    """Return the log of 1/alpha, which an e-process must reach."""
+    return -math.log1p(-confidence)
+
+
+def difference_bounds(blocks: Blocks, margin: float, confidence: float, *, scale: float) -> tuple[float, float]:
     """Return always-valid bounds of p1 - p0: each is wrong, at any time ever, with probability at most 1 - confidence.
 
-    The lower bound is the largest margin whose null ``at_most`` is rejected, the upper one the smallest whose null
-    ``at_least`` is; rounded outward by at most 4e-5.
+    The lower bound is the largest margin whose null ``at_most`` was ever rejected, the upper one the smallest whose
+    null ``at_least`` is rejected now; both rounded outward, by about ``scale`` / 20.  They lie on the same side of ``margin`` as the tests of
+    ``margin`` say, and resolve no less than about a quarter of ``scale``.
+
+    Args:
+        blocks: arrays of shape (t,).
+        margin: where the search begins, and where it is exact.
+        confidence: of each bound.
+        scale: as for :func:`log_e_difference`.
     """
-    needed = -math.log1p(-confidence)
+    enough = needed(confidence)
 
-    def rejected(margins: Floats, null: Null) -> npt.NDArray[np.bool_]:
-        return log_e_difference(blocks, margins[:, None], null)[:, -1] >= needed
+    def below(value: float) -> float:
+        return float(log_e_difference(blocks, value, "at_most", scale=scale).max()) - enough
 
-    low = _last_rejected(lambda margins: rejected(margins, "at_most"), -1.0)
-    high = -_last_rejected(lambda mirrored: rejected(-mirrored, "at_least"), -1.0)
-    return low, high
+    def above(mirrored: float) -> float:
+        return float(log_e_difference(blocks, -mirrored, "at_least", scale=scale)[-1]) - enough
 
-
-def share_bounds(x: Floats, n: Floats, confidence: float) -> tuple[float, float]:
-    """Return always-valid bounds of one share, as :func:`difference_bounds`; rounded outward by at most 2e-5."""
-    needed = -math.log1p(-confidence)
-
-    def rejected(limits: Floats, null: Null) -> npt.NDArray[np.bool_]:
-        return log_e_share(x, n, np.clip(limits, _TINY, 1.0 - _TINY)[:, None], null)[:, -1] >= needed
-
-    low = _last_rejected(lambda limits: rejected(limits, "at_most"), 0.0)
-    high = 1.0 - _last_rejected(lambda mirrored: rejected(1.0 - mirrored, "at_least"), 0.0)
-    return low, high
+    limit = 1.0 - 1e-6
+    return _last_rejected(below, margin, -limit, limit, scale), -_last_rejected(above, -margin, -limit, limit, scale)
 
 
-def _last_rejected(rejected: Callable[[Floats], npt.NDArray[np.bool_]], lowest: float) -> float:
-    """Return the largest value, between ``lowest`` and 1, up to which all are rejected; ``lowest`` if none is."""
-    low, high = lowest, 1.0
-    for _ in range(_REFINEMENTS):
-        grid = np.linspace(low, high, _GRID + 1)[1:-1]
-        found = rejected(grid)
-        first_kept = int(np.argmin(found)) if not found.all() else len(found)
-        edges = [low, *grid.tolist(), high]
-        low, high = edges[first_kept], edges[first_kept + 1]
+def share_bounds(x: Floats, n: Floats, limit: float, confidence: float) -> tuple[float, float]:
+    """Return always-valid bounds of one share, as :func:`difference_bounds`; exact at ``limit``."""
+    enough = needed(confidence)
+
+    def below(value: float) -> float:
+        return float(log_e_share(x, n, value, "at_most").max()) - enough
+
+    def above(mirrored: float) -> float:
+        return float(log_e_share(x, n, 1.0 - mirrored, "at_least")[-1]) - enough
+
+    low = _last_rejected(below, limit, TINY, 1.0 - TINY, limit / 2.0)
+    return low, 1.0 - _last_rejected(above, 1.0 - limit, TINY, 1.0 - TINY, limit / 2.0)
+
+
+def _last_rejected(
+    excess: Callable[[float], float], start: float, lowest: float, highest: float, width: float
+) -> float:
+    """Return a value near the largest one that is rejected (``excess`` is not below 0); ``lowest`` if none is found.
+
+    Steps away from ``start``, wider each time, until one end is rejected and the other is not; then false position
+    (Illinois), which always returns the rejected end.
+    """
+    kept, rejected = _bracketed(excess, start, lowest, highest, width)
+    if rejected is None:
+        return lowest
+    low, high, at_low, at_high = rejected[0], kept[0], rejected[1], kept[1]
+    for _ in range(_STEPS):
+        if high - low <= width / 20.0:
+            break
+        middle = low + (high - low) * min(max(at_low / (at_low - at_high), 0.05), 0.95)
+        value = excess(middle)
+        if value >= 0.0:
+            low, at_low, at_high = middle, value, at_high / 2.0
+        else:
+            high, at_high, at_low = middle, value, at_low / 2.0
     return low
+
+
+def _bracketed(
+    excess: Callable[[float], float], start: float, lowest: float, highest: float, width: float
+) -> tuple[tuple[float, float], tuple[float, float] | None]:
+    """Return a value that is not rejected and one below it that is, each with its excess; the latter None: none is."""
+    value = excess(start)
+    place, step = start, width
+    if value >= 0.0:
+        while True:
+            further = min(highest, place + step)
+            found = excess(further)
+            if found < 0.0 or further >= highest:
+                return (further, min(found, -TINY)), (place, value)
+            place, value, step = further, found, 2.0 * step
+    while True:
+        further = max(lowest, place - step)
+        found = excess(further)
+        if found >= 0.0:
+            return (place, value), (further, found)
+        if further <= lowest:
+            return (place, value), None
+        place, value, step = further, found, 2.0 * step
 
 
 def _learned(x: Floats, n: Floats) -> Floats:
@@ -156,41 +224,5 @@ def _learned(x: Floats, n: Floats) -> Floats:
     return (before_x + _PRIOR) / (before_n + 2.0 * _PRIOR)
 
 
-def _projected(n1: Floats, q1: Floats, n0: Floats, q0: Floats, margin: float | Floats) -> Floats:
-    """Return p0 of the projection of (q1, q0) onto p1 = p0 + margin.
-
-    The zero of n1 (q1-p1)/(p1(1-p1)) + n0 (q0-p0)/(p0(1-p0)) is a root of a cubic: O. Miettinen, M. Nurminen,
-    "Comparative analysis of two rates", Stat. Med. 4 (1985), appendix I.  It lies between q0 and q1 - margin, where
-    one of the two terms vanishes.
-    """
-    total = n1 + n0
-    w1 = np.where(total > 0.0, n1 / np.where(total > 0.0, total, 1.0), 0.5)
-    w0 = 1.0 - w1
-    m = np.asarray(margin, dtype=np.float64)
-    # p1^3 + b p1^2 + c p1 + d = 0
-    b = -(1.0 + w1 * q1 + w0 * q0 + m * (w0 + 2.0 * w1))
-    c = w1 * m * m + m * (2.0 * w1 * q1 + 1.0) + w1 * q1 + w0 * q0
-    d = -w1 * q1 * m * (1.0 + m)
-    p1 = _middle_root(b, c, d)
-    inner, outer = np.broadcast_arrays(q0, q1 - m)
-    low = np.maximum(np.minimum(inner, outer), np.maximum(0.0, -m) + _TINY)
-    high = np.minimum(np.maximum(inner, outer), np.minimum(1.0, 1.0 - m) - _TINY)
-    return np.asarray(np.clip(p1 - m, low, high), dtype=np.float64)
-
-
-def _middle_root(b: Floats, c: Floats, d: Floats) -> Floats:
-    """Return the root of x^3 + b x^2 + c x + d (three real ones) that the closed form gives, polished."""
-    v = b**3 / 27.0 - b * c / 6.0 + d / 2.0
-    u = np.copysign(np.sqrt(np.maximum(b * b / 9.0 - c / 3.0, 0.0)), v)
-    cube = np.where(u == 0.0, 1.0, u**3)
-    w = (math.pi + np.arccos(np.clip(v / cube, -1.0, 1.0))) / 3.0
-    root = 2.0 * u * np.cos(w) - b / 3.0
-    for _ in range(2):  # arccos loses half of the digits near 1
-        value = ((root + b) * root + c) * root + d
-        slope = (3.0 * root + 2.0 * b) * root + c
-        root = np.where(np.abs(slope) > _TINY, root - value / np.where(slope == 0.0, 1.0, slope), root)
-    return np.asarray(root, dtype=np.float64)
-
-
 def _log_ratio(x: Floats, n: Floats, q: Floats, p: Floats) -> Floats:
-    return np.asarray(x * np.log(q / p) + (n - x) * (np.log1p(-q) - np.log1p(-p)), dtype=np.float64)
+    return np.asarray(x * np.log(q / p) + (n - x) * np.log((1.0 - q) / (1.0 - p)), dtype=np.float64)

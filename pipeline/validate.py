@@ -33,7 +33,7 @@ _NEEDED = (
     "pipeline.data_quality_v2",
     "pipeline.train_models",
     "pipeline.evaluate",
-    "model_release.gate",
+    "model_release.gate.__main__",
     "pipeline.algorithms.catalogue",
     "pipeline.judging",
     "pipeline.plot",

@@ -74,7 +74,7 @@ def collect(
     per_user: PerUser | Missing = Missing("no per-user values were read: there is no evaluation to compare")
     if not isinstance(evaluation, Missing) and evaluation.comparable:
         metrics = policy.metrics()
-        per_user = _file(paths, folder / PER_USER_NAME, files, lambda data: _per_user(data, metrics))
+        per_user = _file(paths, folder / PER_USER_NAME, files, lambda data: parse_per_user(data, metrics))
         if not isinstance(per_user, Missing):
             per_user = _same_evaluation(per_user, evaluation)
     return Evidence(
@@ -114,10 +114,10 @@ def _measured_at(paths: ReleasePaths, release_id: str | None, stage: Stage) -> d
     if release_id is None:
         return None
     try:
-        kept = read_decision(paths, release_id)
+        kept = read_decision(paths, release_id, stage)
     except (StateError, OSError):
         return None
-    return kept.measured_at if kept is not None and kept.stage == stage else None
+    return None if kept is None else kept.measured_at
 
 
 def evaluated_runs(paths: ReleasePaths) -> list[str]:
@@ -195,7 +195,13 @@ def _about(evaluation: Evaluation, run_id: str, run: RunFacts | Missing) -> Eval
     return evaluation
 
 
-def _per_user(data: bytes, metrics: frozenset[str]) -> PerUser:
+def parse_per_user(data: bytes, metrics: frozenset[str]) -> PerUser:
+    """Return the columns of ``per_user.parquet`` that are about ``metrics``, as far as they are there.
+
+    Raises:
+        InvalidInputError: a column is missing, or of another type.
+        pa.ArrowException: it is not Parquet.
+    """
     table = pq.read_table(io.BytesIO(data))
     for name in _KEYS:
         if name not in table.column_names:

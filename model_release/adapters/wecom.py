@@ -15,10 +15,9 @@ from typing import Any
 import httpx
 
 from model_release.errors import ConfigurationError, MessageNotSentError
+from model_release.messages import MARKDOWN_BYTES, TEXT_BYTES
 
 WECOM_URL = "https://qyapi.weixin.qq.com"
-MARKDOWN_BYTES = 4096
-TEXT_BYTES = 2048
 MOST_PARTS = 10  # of one message; the robot takes 20 a minute
 _SEND_PATH = "/cgi-bin/webhook/send"
 _OK, _BUSY, _THROTTLED = 0, -1, 45009

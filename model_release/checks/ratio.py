@@ -1,12 +1,134 @@
-"""ratio."""
+"""Is the share of bad answers not larger by the margin or more, candidate against current, or not above a limit?"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import numpy as np
+
+from model_release import blocks, sequential
+from model_release.blocks import Floats
+from model_release.checks import sequence
+from model_release.checks.results import unmeasured
+from model_release.checks.sequence import Compared, Evidenced
 from model_release.checks.trials import TrialView
+from model_release.errors import UnmeasurableError
+from model_release.evidence import ARMS, Missing, RangeQuery
 from model_release.policy import RatioPolicy
+from model_release.sequential import Blocks
 from model_release.verdict import CheckResult
 
 
+@dataclass(frozen=True)
+class _Counts:
+    """Answers of each arm (one or two) and those that count, block by block; ``dropped`` blocks are left out."""
+
+    x: tuple[Floats, ...]
+    n: tuple[Floats, ...]
+    dropped: int
+    queries: tuple[RangeQuery, ...]
+
+    @property
+    def smaller(self) -> Floats:
+        """Answers of the arm that has fewer."""
+        return min(self.n, key=lambda counted: float(counted.sum()))
+
+    @property
+    def totals(self) -> dict[str, list[float]]:
+        """Answers of each arm, and those that count."""
+        return {"answers": [float(n.sum()) for n in self.n], "counting": [float(x.sum()) for x in self.x]}
+
+    def share(self, arm: int) -> float | None:
+        """The share of one arm; None without answers."""
+        total = float(self.n[arm].sum())
+        return float(self.x[arm].sum()) / total if total > 0.0 else None
+
+
 def check(policy: RatioPolicy, view: TrialView) -> tuple[CheckResult, ...]:
-    """Judge."""
-    raise NotImplementedError
+    """Compare the shares of both arms, or of the candidate with a limit."""
+    try:
+        width = sequence.require_blocks(view)
+        if not width:
+            return (sequence.waiting(policy),)
+        counts = _counted(policy, view, width)
+    except UnmeasurableError as problem:
+        return (unmeasured(policy, Missing(problem.reason, problem.settled)),)
+    if policy.margin is None:
+        return (_against_limit(policy, view, counts),)
+    return (_against_current(policy, view, counts, policy.margin),)
+
+
+def _counted(policy: RatioPolicy, view: TrialView, width: int) -> _Counts:
+    arms = ARMS if policy.margin is not None else ARMS[:1]
+    groups = [
+        sequence.gathered(view, [RangeQuery(view.trial.filled(selector, arm)) for selector in selectors])
+        for arm in arms
+        for selectors in (policy.count, policy.of)
+    ]
+    known = blocks.lives(sequence.chained(groups))
+    sequence.require_alive(view, groups, known)
+    counted = [blocks.increments(group.series, known, width) for group in groups]
+    x, n = counted[0::2], counted[1::2]
+    impossible = np.any([some > all_ for some, all_ in zip(x, n, strict=True)], axis=0)
+    dropped = sequence.require_plausible(impossible)
+    queries = tuple(dict.fromkeys(query for group in groups for query in group.queries))
+    kept = ~impossible
+    return _Counts(tuple(part * kept for part in x), tuple(part * kept for part in n), dropped, queries)
+
+
+def _against_current(policy: RatioPolicy, view: TrialView, counts: _Counts, margin: float) -> CheckResult:
+    """Judge two arms; where a lower share is worse, by the answers that do not count."""
+    mirrored = policy.worse == "lower"
+    bad = [n - x for x, n in zip(counts.x, counts.n, strict=True)] if mirrored else counts.x
+    cut = Blocks(counts.n[0], bad[0], counts.n[1], bad[1]).scaled(policy.cluster_size)
+    found = sequence.evidenced(
+        policy,
+        harm=sequential.log_e_difference(cut, margin, "at_most", scale=margin),
+        safe=sequential.log_e_difference(cut, margin, "at_least", scale=margin),
+    )
+    low, high = sequential.difference_bounds(cut, margin, policy.confidence, scale=margin)
+    shares = counts.share(0), counts.share(1)
+    compared = Compared(
+        text=f"{sequence.percent(shares[0])} against {sequence.percent(shares[1])}, difference",
+        value=None if shares[0] is None or shares[1] is None else shares[0] - shares[1],
+        limit=-margin if mirrored else margin,
+        direction="at_least" if mirrored else "at_most",
+        interval=(-high, -low) if mirrored else (low, high),
+        smaller=counts.smaller,
+        dropped=counts.dropped,
+        queries=counts.queries,
+        details={"candidate_share": shares[0], "current_share": shares[1], "margin": margin, **counts.totals},
+    )
+    return _judged(policy, view, found, compared)
+
+
+def _against_limit(policy: RatioPolicy, view: TrialView, counts: _Counts) -> CheckResult:
+    """Judge one arm; where a lower share is worse, by the answers that do not count."""
+    mirrored = policy.at_least is not None
+    limit = policy.at_most if policy.at_most is not None else policy.at_least
+    assert limit is not None  # noqa: S101  (the policy has one of the two)
+    x, n = counts.x[0] / policy.cluster_size, counts.n[0] / policy.cluster_size
+    bad, allowed = (n - x, 1.0 - limit) if mirrored else (x, limit)
+    found = sequence.evidenced(
+        policy,
+        harm=sequential.log_e_share(bad, n, allowed, "at_most"),
+        safe=sequential.log_e_share(bad, n, allowed, "at_least"),
+    )
+    low, high = sequential.share_bounds(bad, n, allowed, policy.confidence)
+    compared = Compared(
+        text=f"{sequence.percent(counts.share(0))}, share",
+        value=counts.share(0),
+        limit=limit,
+        direction="at_least" if mirrored else "at_most",
+        interval=(1.0 - high, 1.0 - low) if mirrored else (low, high),
+        smaller=counts.smaller,
+        dropped=counts.dropped,
+        queries=counts.queries,
+        details=counts.totals,
+    )
+    return _judged(policy, view, found, compared)
+
+
+def _judged(policy: RatioPolicy, view: TrialView, found: Evidenced, compared: Compared) -> CheckResult:
+    verdict = sequence.verdict_of(policy, view, found, float(compared.smaller.sum()))
+    return sequence.told(policy, view, found, verdict, compared)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Annotated, Literal
+from collections.abc import Hashable, Iterable
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -14,7 +15,21 @@ Seconds = Annotated[float, Field(gt=0, le=24 * 3600)]
 Users = Annotated[int, Field(ge=2)]
 Confidence = Annotated[float, Field(gt=0.5, lt=1)]
 
+RESERVED = ("latch", "artifact", "trial", "replicas")  # checks that are made whatever a policy says
 ALL = "all"  # name of the slice that leaves nobody and nothing out
+
+
+Entry = TypeVar("Entry", bound=Hashable)
+
+
+def twice(entries: Iterable[Entry]) -> Entry | None:
+    """Return the first entry that was there before; None if all differ."""
+    seen: set[Entry] = set()
+    for entry in entries:
+        if entry in seen:
+            return entry
+        seen.add(entry)
+    return None
 
 
 class Strict(BaseModel):
@@ -33,6 +48,8 @@ class CheckPolicy(Strict):
 
     @model_validator(mode="after")
     def _one_way_not_to_block(self) -> CheckPolicy:
+        if self.name in RESERVED:
+            raise ValueError(f"name {self.name!r} is that of a check that is always made; choose another")
         if self.dry_run and self.severity == "warning":
             raise ValueError("dry_run true and severity warning exclude each other: neither blocks, a warning is told")
         return self

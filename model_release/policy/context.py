@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
-from model_release.policy.base import CheckPolicy, Hours
+from model_release.policy.base import CheckPolicy, Hours, twice
 
 _LABEL = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 
@@ -24,7 +24,14 @@ def _check_matcher(matcher: Mapping[str, str]) -> Mapping[str, str]:
                 re.compile(value[2:])
             except re.error as error:
                 raise ValueError(f"{name}: {value[2:]!r} is not a regular expression: {error}") from error
+    if all(label_matches(value, "") for value in matcher.values()):
+        raise ValueError("a matcher that also matches alerts without its labels matches every alert: name a value")
     return matcher
+
+
+def label_matches(wanted: str, value: str) -> bool:
+    """Whether a label's ``value`` is what a matcher wants: equal, or, after ``=~``, the whole of it matches."""
+    return bool(re.fullmatch(wanted[2:], value)) if wanted.startswith("=~") else wanted == value
 
 
 Matcher = Annotated[Mapping[str, str], AfterValidator(_check_matcher)]
@@ -40,7 +47,21 @@ class AlertsPolicy(CheckPolicy):
     kind: Literal["alerts"]
     matchers: Annotated[tuple[Matcher, ...], Field(min_length=1)]
     silenced: Literal["count", "ignore"] = "count"
-    watchdog: str | None = None
+    watchdog: Annotated[str, Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _can_pass(self) -> AlertsPolicy:
+        again = twice(tuple(sorted(matcher.items())) for matcher in self.matchers)
+        if again is not None:
+            raise ValueError(f"matchers holds {dict(again)} twice")
+        for matcher in self.matchers:
+            only_the_name = set(matcher) == {"alertname"}
+            if self.watchdog is not None and only_the_name and label_matches(matcher["alertname"], self.watchdog):
+                raise ValueError(
+                    f"matchers {dict(matcher)} and watchdog {self.watchdog!r} contradict each other: "
+                    "the watchdog must be firing, and no alert that matches may be"
+                )
+        return self
 
 
 class ReconciliationPolicy(CheckPolicy):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from model_release.policy.base import Budgets, CheckPolicy, Name, Strict
+from model_release.policy.base import Budgets, CheckPolicy, Name, Strict, twice
 from model_release.policy.context import AlertsPolicy, ReconciliationPolicy
 from model_release.policy.offline import (
     AbsolutePolicy,
@@ -19,7 +19,7 @@ from model_release.policy.offline import (
     NonInferiorityPolicy,
     SuperiorityPolicy,
 )
-from model_release.policy.online import OnlineCheck, OnlinePolicy
+from model_release.policy.online import OnlineCheck, OnlineCheckPolicy, OnlinePolicy
 
 OfflineCheck = Annotated[
     DataQualityPolicy
@@ -50,6 +50,10 @@ class Policy(Strict):
         _check_list("checks", self.checks)
         if self.online is not None:
             _check_list("online.checks", self.online.checks)
+            if not any(isinstance(check, OnlineCheckPolicy) and check.blocks for check in self.online.checks):
+                raise ValueError(
+                    "online.checks: no check that can block is about the trial; alerts and reconciliation are not"
+                )
         return self
 
     @property
@@ -69,11 +73,10 @@ class Policy(Strict):
         return frozenset(check.metric for check in self.checks if isinstance(check, ComparisonPolicy))
 
 
-def _check_list(where: str, checks: Iterable[CheckPolicy]) -> None:
-    names = [check.name for check in checks]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"{where}: two checks have the name {twice[0]!r}")
+def _check_list(where: str, checks: Sequence[CheckPolicy]) -> None:
+    again = twice(check.name for check in checks)
+    if again is not None:
+        raise ValueError(f"{where}: two checks have the name {again!r}")
     if not any(check.blocks for check in checks):
         raise ValueError(
             f"{where}: every check has dry_run: true or severity: warning, so that no run could ever be rejected"

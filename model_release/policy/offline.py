@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from model_release.policy.base import CheckPolicy, Confidence, Hours, Limits, Slice, Users
 
+_MOST_RESAMPLES = 1_000_000
 _TAIL_RESAMPLES = 10  # a quantile that rests on fewer resamples beyond it is noise
 
 
@@ -54,7 +55,7 @@ class ComparisonPolicy(CheckPolicy):
     metric: str
     confidence: Confidence = 0.95
     method: Literal["t", "bootstrap"] = "bootstrap"
-    resamples: Annotated[int, Field(ge=100, le=1_000_000)] | None = None
+    resamples: Annotated[int, Field(ge=100, le=_MOST_RESAMPLES)] | None = None
     seed: Annotated[int, Field(ge=0)] | None = None
     power: Annotated[float, Field(ge=0.5, lt=1)] = 0.8
     minimum_users: Users
@@ -67,6 +68,11 @@ class ComparisonPolicy(CheckPolicy):
                 raise ValueError(f"{key} {value} and method t exclude each other: {key} belongs to method bootstrap")
         if len(set(self.slices)) != len(self.slices):
             raise ValueError("slices holds the same slice twice")
+        if self.method == "bootstrap" and self.bootstrap_resamples > _MOST_RESAMPLES:
+            raise ValueError(
+                f"confidence {self.confidence} and method bootstrap don't fit: {self.bootstrap_resamples} resamples "
+                f"would be needed, at most {_MOST_RESAMPLES} are made; less confidence, or method t"
+            )
         if self.bootstrap_resamples * (1 - self.confidence) < _TAIL_RESAMPLES:
             raise ValueError(
                 f"resamples {self.bootstrap_resamples} and confidence {self.confidence:g} don't fit: fewer than "

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import re
 import string
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from model_release.policy.base import Budgets, CheckPolicy, Confidence, Limits, Minutes, Seconds, Strict, Users
+from model_release.policy.base import Budgets, CheckPolicy, Confidence, Limits, Minutes, Seconds, Strict, Users, twice
 from model_release.policy.context import AlertsPolicy, ReconciliationPolicy
 
 PLACEHOLDERS = ("arm", "run", "candidate", "current")
 _SELECTOR = re.compile(r"""^[A-Za-z_:][A-Za-z0-9_:]*(\{([^{}"']|"[^"]*"|'[^']*')*\})?$""")
+_MOST_REQUESTS = 1e9  # of one arm, beyond which no trial is waited for
 TrialMode = Literal["shadow", "canary"]
 
 
@@ -62,10 +64,21 @@ def _tells_arms_apart(selectors: tuple[str, ...], key: str) -> None:
         raise ValueError(f"{key} has no $arm or $run: candidate and current would be the same series")
 
 
+def _once(key: str, entries: tuple[str, ...] | tuple[float, ...]) -> None:
+    again = twice(entries)
+    if again is not None:
+        raise ValueError(f"{key} holds {again!r} twice")
+
+
 class OnlineCheckPolicy(CheckPolicy):
     """What all kinds of online check have: the modes of trial in which they are made."""
 
     modes: Modes = ("shadow", "canary")
+
+    @model_validator(mode="after")
+    def _modes_once(self) -> OnlineCheckPolicy:
+        _once("modes", self.modes)
+        return self
 
 
 class SequentialPolicy(OnlineCheckPolicy):
@@ -77,6 +90,22 @@ class SequentialPolicy(OnlineCheckPolicy):
     confidence: Confidence = 0.99
     minimum_requests: Requests
     cluster_size: Annotated[float, Field(ge=1, le=1e6)] = 1.0
+
+    def fewest_requests(self, distance: float) -> float:
+        """Return how many answers a PASS takes at least, if shares are as far as ``distance`` from the limit.
+
+        Best case: both arms at 0, or one at 0 and its limit at ``distance``.  An answer then multiplies the e-value by at
+        most 1/(1 - distance), and 1/(1 - confidence) is needed; see :mod:`model_release.sequential`.
+        """
+        return self.cluster_size * math.log1p(-self.confidence) / math.log1p(-distance)
+
+    def _check_reachable(self, key: str, value: float, distance: float) -> None:
+        fewest = self.fewest_requests(distance)
+        if fewest > _MOST_REQUESTS:
+            raise ValueError(
+                f"{key} {value:g}, confidence {self.confidence} and cluster_size {self.cluster_size:g} don't fit: "
+                f"even at best it would take {fewest:.2g} answers to pass"
+            )
 
 
 class RatioPolicy(SequentialPolicy):
@@ -99,9 +128,19 @@ class RatioPolicy(SequentialPolicy):
             )
         if (self.margin is None) != (self.worse is None):
             raise ValueError("margin and worse belong together: worse says whether a higher or a lower share is bad")
+        _once("count", self.count)
+        _once("of", self.of)
+        if set(self.count) == set(self.of):
+            raise ValueError("count and of are the same: the share would always be 1")
         if self.margin is not None:
             _tells_arms_apart(self.count, "count")
-            _tells_arms_apart(self.of, "of")
+            if set(self.modes) != {"shadow"}:  # where both runs answer the same requests
+                _tells_arms_apart(self.of, "of")
+            self._check_reachable("margin", self.margin, self.margin)
+        if self.at_most is not None:
+            self._check_reachable("at_most", self.at_most, self.at_most)
+        if self.at_least is not None:
+            self._check_reachable("at_least", self.at_least, 1.0 - self.at_least)
         return self
 
 
@@ -117,8 +156,9 @@ class LatencyPolicy(SequentialPolicy):
     @model_validator(mode="after")
     def _two_arms(self) -> LatencyPolicy:
         _tells_arms_apart((self.histogram,), "histogram")
-        if self.slower_than is not None and len(set(self.slower_than)) != len(self.slower_than):
-            raise ValueError("slower_than holds the same bound twice")
+        if self.slower_than is not None:
+            _once("slower_than", self.slower_than)
+        self._check_reachable("margin", self.margin, self.margin)
         return self
 
 
@@ -190,6 +230,11 @@ class OnlinePolicy(Strict):
             raise ValueError(
                 f"minimum_minutes {self.minimum_minutes:g} and budgets.inconclusive_minutes "
                 f"{self.budgets.inconclusive_minutes:g} don't fit: no trial could pass"
+            )
+        if self.step_seconds >= 60.0 * self.budgets.inconclusive_minutes:
+            raise ValueError(
+                f"step_seconds {self.step_seconds:g} and budgets.inconclusive_minutes "
+                f"{self.budgets.inconclusive_minutes:g} don't fit: the wait ends before the first step"
             )
         used = placeholders(self.replicas)
         if used:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from model_release.adapters.evidence import collect
 from model_release.contract import utc_now
-from model_release.evidence import TrialFacts
+from model_release.evidence import Evidence, TrialFacts
 from model_release.judge import Outcome, budgets_of, deadline, judge, outcome
 from model_release.paths import ReleasePaths
 from model_release.policy import Policy, Stage, default_policy_path, load_policy
@@ -35,7 +35,7 @@ class Look:
         deadline: when the wait ends if nothing changes.
         latest: when it ends whatever is found until then.
         policy: the policy that was read.
-        trial: the trial under way, if the evidence is about one.
+        evidence: what the decision was computed from.
     """
 
     decision: Decision
@@ -43,7 +43,13 @@ class Look:
     deadline: dt.datetime
     latest: dt.datetime
     policy: Policy
-    trial: TrialFacts | None
+    evidence: Evidence
+
+    @property
+    def trial(self) -> TrialFacts | None:
+        """The trial under way, if the evidence is about one."""
+        online = self.evidence.online
+        return online.trial if online is not None and isinstance(online.trial, TrialFacts) else None
 
 
 def look(paths: ReleasePaths, asked: Asked, *, started_at: float) -> Look:
@@ -61,12 +67,11 @@ def look(paths: ReleasePaths, asked: Asked, *, started_at: float) -> Look:
     evidence = collect(paths, policy, asked.run_id, asked.release_id, stage=asked.stage)
     now, began = utc_now(), dt.datetime.fromtimestamp(started_at, dt.UTC)
     decision, budgets = judge(policy, evidence, now, asked.stage), budgets_of(policy, asked.stage)
-    trial = evidence.online.trial if evidence.online is not None else None
     return Look(
         decision=decision,
         outcome=outcome(decision, started_at=began, now=now, budgets=budgets),
         deadline=deadline(decision, started_at=began, budgets=budgets),
         latest=began + max(budgets.error, budgets.inconclusive),
         policy=policy,
-        trial=trial if isinstance(trial, TrialFacts) else None,
+        evidence=evidence,
     )

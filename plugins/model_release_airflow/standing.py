@@ -44,7 +44,7 @@ def _later_one_is_kept(paths: ReleasePaths, decision: Decision) -> bool:
     if decision.release_id is None:
         return False
     try:
-        kept = read_decision(paths, decision.release_id)
+        kept = read_decision(paths, decision.release_id, decision.stage)
     except StateCorruptError:
         return False
     return kept is not None and kept.decided_at >= decision.decided_at

@@ -15,8 +15,9 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, TaskDeferred
 
 from model_release import registry as transitions
+from model_release.adapters.decision_picture import picture_path
 from model_release.adapters.decisions import read_decision
-from model_release.checks import query
+from model_release.adapters.kept_evidence import read_evidence
 from model_release.contract import utc_now
 from model_release.errors import GateMissingError
 from model_release.ledger import Event, of_release
@@ -32,7 +33,7 @@ from model_release_airflow.triggers import trial as trial_module
 from model_release_airflow.triggers.trial import TrialTrigger
 from tests.airflow.contexts import RELEASE_ID, context, fire
 from tests.airflow.replica_server import ReplicaServer
-from tests.airflow.trials import Answers, lease_until, start_trial, within_limit, write_policy
+from tests.airflow.trials import Answers, lease_until, start_trial, write_policy
 
 UNDECIDED = 10.0  # requests: too few
 
@@ -42,7 +43,6 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Answers:
     """Prometheus: healthy, and with requests enough."""
     made = Answers()
     monkeypatch.setattr(looking, "collect", made.collect)
-    monkeypatch.setattr(query, "check", within_limit)
     return made
 
 
@@ -96,6 +96,10 @@ def test_a_healthy_candidate_passes_at_once(trial: Stores, answers: Answers, pol
     assert [entry.details.get("stage") for entry in words] == [None, "online"]
     assert passed_at(trial.ledger.read(), release_id=RELEASE_ID, run_id="new") == 2
     assert answers.looks == 1
+    kept = read_evidence(trial.paths, RELEASE_ID, "online")
+    assert kept is not None
+    assert kept.online is not None
+    assert picture_path(trial.paths, RELEASE_ID).read_text().count("errors") >= 1
 
 
 def test_it_waits_for_requests_without_a_slot(trial: Stores, answers: Answers, policy: Path) -> None:

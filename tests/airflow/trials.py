@@ -10,15 +10,12 @@ from typing import Any
 
 from model_release import registry as transitions
 from model_release.adapters import evidence as adapter
-from model_release.checks.results import result, unmeasured
-from model_release.checks.trials import TrialView
 from model_release.contract import utc_now
 from model_release.evidence import Evidence, Missing, NumberQuery, OnlineEvidence, Point, Points, Scrape
 from model_release.ledger import Event, LedgerEntry
 from model_release.paths import ReleasePaths
 from model_release.phases import record
-from model_release.policy import Policy, QueryPolicy, Stage
-from model_release.verdict import CheckResult, Verdict
+from model_release.policy import Policy, Stage
 from model_release_airflow.context import Stores
 from tests.airflow.contexts import RELEASE_ID
 from tests.airflow.test_model_reload import passed
@@ -67,19 +64,6 @@ def lease_until(stores: Stores) -> dt.datetime:
     assert candidate is not None
     assert candidate.lease_until is not None
     return candidate.lease_until
-
-
-def within_limit(policy: QueryPolicy, view: TrialView) -> tuple[CheckResult, ...]:
-    """Hold one number against ``at_most``: what a check of kind ``query`` has to say here, in five lines."""
-    found = [view.online.numbers[NumberQuery(view.trial.filled(query))] for query in (policy.query, REQUESTS)]
-    missing = next((answer for answer in found if isinstance(answer, Missing)), None)
-    if missing is not None:
-        return (unmeasured(policy, missing),)
-    value, samples = (answer.points[0].value for answer in found if isinstance(answer, Points))
-    if samples < (policy.minimum_samples or 0):
-        return (result(policy, Verdict.INCONCLUSIVE, f"{samples:g} requests are too few"),)
-    verdict = Verdict.PASS if value <= (policy.at_most or 0.0) else Verdict.FAIL
-    return (result(policy, verdict, f"{value:g} errors"),)
 
 
 @dataclass

@@ -28,6 +28,22 @@ def test_a_decision_comes_back_as_it_was_written(paths: ReleasePaths) -> None:
     assert read_decision(paths, RELEASE) == later
 
 
+def test_the_last_decision_of_each_stage_is_kept(paths: ReleasePaths) -> None:
+    """What let a run on trial is still there when the trial is over; the last word is that of either stage."""
+    before = DECISION.model_copy(update={"release_id": "x"})
+    during = before.model_copy(update={"stage": "online"})
+    other = during.model_copy(update={"release_id": "x.online", "stage": "offline"})  # a name that looks like a stage
+    for decision in (before, during, other):
+        write_decision(paths, decision)
+    assert read_decision(paths, "x") == during
+    assert read_decision(paths, "x", "offline") == before
+    assert read_decision(paths, "x", "online") == during
+    assert read_decision(paths, "x.online", "online") is None
+    decision_path(paths, "x", "online").write_text(before.model_dump_json())
+    with pytest.raises(StateCorruptError, match="offline decision"):
+        read_decision(paths, "x", "online")
+
+
 def test_a_release_without_a_decision_has_none(paths: ReleasePaths) -> None:
     """None, not an error: it was not judged yet."""
     assert read_decision(paths, RELEASE) is None

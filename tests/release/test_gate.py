@@ -13,8 +13,12 @@ from typing import Any
 import pytest
 
 from model_release.adapters.decisions import read_decision
-from model_release.gate import exit_status, main
+from model_release.adapters.kept_evidence import read_evidence
+from model_release.gate.__main__ import main
+from model_release.gate.check import exit_status
+from model_release.judge import judge
 from model_release.paths import ReleasePaths
+from model_release.policy import load_policy
 from model_release.verdict import Decision, Verdict
 from tests.gate_evidence import CANDIDATE, check, write_evidence
 
@@ -93,6 +97,33 @@ def test_a_decision_of_a_release_is_kept(installation: ReleasePaths) -> None:
     kept = read_decision(installation, "ci:17")
     assert kept is not None
     assert kept.verdict is Verdict.PASS
+    assert (installation.decisions / "ci:17.svg").read_bytes().startswith(b"<?xml")
+
+
+def test_a_kept_decision_can_be_made_again(installation: ReleasePaths) -> None:
+    """Its evidence lies beside it."""
+    path = policy_file(installation.root, check("absolute"), check("non_inferiority"))
+    main(["check", "--run-id", CANDIDATE, "--policy", path, "--release-id", "ci:17"])
+    kept, seen = read_decision(installation, "ci:17"), read_evidence(installation, "ci:17", "offline")
+    assert kept is not None
+    assert seen is not None
+    assert judge(load_policy(Path(path)), seen, kept.decided_at) == kept
+
+
+def test_on_github_the_decision_stands_on_the_page_of_the_job(
+    installation: ReleasePaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Appended to what other steps said; a file that can't be written is an error, not a silent gap."""
+    page = installation.root / "summary.md"
+    page.write_text("before\n")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(page))
+    policy = policy_file(installation.root, check("absolute"))
+    assert main(["check", "--run-id", CANDIDATE, "--policy", policy]) == 0
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("before\n")
+    assert "## Gate: PASS" in text
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(installation.root / "missing" / "summary.md"))
+    assert main(["check", "--run-id", CANDIDATE, "--policy", policy]) == 1
 
 
 def test_the_only_evaluated_run_need_not_be_named(
@@ -121,6 +152,11 @@ def test_the_only_evaluated_run_need_not_be_named(
         ["check", "--evaluated"],
         ["check", "--run-id", "a", "--release-id", "a/b"],
         ["check", "--run-id", "a", "--unknown"],
+        ["check", "--run-id", "a", "--stage", "later"],
+        ["check", "--run-id", "a", "--on-trial", "--stage", "online"],
+        ["check", "--on-trial"],
+        ["check", "--evaluated", "--stage", "online"],
+        ["check", "--on-trial", "--stage", "online"],
         ["release"],
     ],
 )

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 
 from model_release.adapters.decisions import write_decision
 from model_release.adapters.evidence_files import fingerprint
+from model_release.adapters.keeping import keep
 from model_release.contract import LeaseSeconds
 from model_release.ledger import Event, LedgerEntry
 from model_release.phases import decision_entry, record
@@ -111,8 +112,10 @@ class QualityGateSensor(BaseSensorOperator):
             seen = look(stores.paths, asked, started_at=started_at)
             stopped = _why_not_waited(seen, event)
             decision, outcome = seen.decision, "reject" if stopped else seen.outcome
-            write_decision(stores.paths, decision)
-            if outcome != "wait":
+            if outcome == "wait":
+                write_decision(stores.paths, decision)
+            else:
+                keep(stores.paths, decision, seen.evidence)
                 self._record(context, stores, decision, stopped)
         self._print(decision, event)
         match outcome:
