@@ -21,29 +21,25 @@ from model_release.adapters.kept_evidence import read_evidence
 from model_release.contract import utc_now
 from model_release.errors import GateMissingError
 from model_release.ledger import Event, of_release
+from model_release.messages import compose
 from model_release.phases import passed_at
 from model_release.registry import Registry
 from model_release.verdict import Verdict
 from model_release_airflow import look as looking
 from model_release_airflow.context import Stores
 from model_release_airflow.failures import GateRejectedError, record_failure
+from model_release_airflow.operators.model_reload import ModelReloadOperator
 from model_release_airflow.operators.release_close import ReleaseCloseOperator
+from model_release_airflow.operators.run_verify import RunVerifyOperator
 from model_release_airflow.sensors.quality_gate import QualityGateSensor
 from model_release_airflow.triggers import trial as trial_module
 from model_release_airflow.triggers.trial import TrialTrigger
 from tests.airflow.contexts import RELEASE_ID, context, fire
 from tests.airflow.replica_server import ReplicaServer
+from tests.airflow.test_model_reload import passed
 from tests.airflow.trials import Answers, lease_until, start_trial, write_policy
 
 UNDECIDED = 10.0  # requests: too few
-
-
-@pytest.fixture
-def answers(monkeypatch: pytest.MonkeyPatch) -> Answers:
-    """Prometheus: healthy, and with requests enough."""
-    made = Answers()
-    monkeypatch.setattr(looking, "collect", made.collect)
-    return made
 
 
 @pytest.fixture
@@ -93,7 +89,7 @@ def test_a_healthy_candidate_passes_at_once(trial: Stores, answers: Answers, pol
     decision = gate(policy).execute(context())
     assert (decision["verdict"], decision["stage"], decision["generation"]) == ("pass", "online", 2)
     words = [entry for entry in trial.ledger.read() if entry.event is Event.GATE_DECIDED]
-    assert [entry.details.get("stage") for entry in words] == [None, "online"]
+    assert [entry.details.get("stage") for entry in words] == ["offline", "online"]
     assert passed_at(trial.ledger.read(), release_id=RELEASE_ID, run_id="new") == 2
     assert answers.looks == 1
     kept = read_evidence(trial.paths, RELEASE_ID, "online")
@@ -144,6 +140,49 @@ def test_a_clear_failure_ends_the_wait_early_and_the_trial(
     assert trial.registry.read().candidate is None
     assert all(server.replica.served.candidate is None for server in fleet)
     assert Event.TRIAL_ENDED in events(trial)
+
+
+@pytest.mark.parametrize("errors", [0.0, 0.5])
+def test_the_documented_chain_promotes_a_good_run_and_withdraws_a_bad_one(
+    stores: Stores, fleet: list[ReplicaServer], answers: Answers, policy: Path, errors: float
+) -> None:
+    """Trial, verify, gate, promotion, verify, close, by one release: the steps fit each other and their ledger."""
+
+    def step(operator: Any) -> dict[str, Any]:
+        found: dict[str, Any] = operator.execute(context(operator))
+        return found
+
+    passed(stores)
+    usual: dict[str, Any] = {"run_id": "new", "put_back_seconds": 1.0}
+    reload: dict[str, Any] = {**usual, "poll_seconds": 0.05, "timeout_seconds": 1.0}
+    step(ModelReloadOperator(task_id="start_trial", mode="canary", rollout=0.1, lease_seconds=900, **reload))
+    step(RunVerifyOperator(task_id="verify_trial", mode="canary", **usual))
+    answers.errors = errors
+    good = errors == 0.0
+    if good:
+        step(gate(policy))
+        step(ModelReloadOperator(task_id="model_reload", **reload))
+        step(RunVerifyOperator(task_id="verify", **usual))
+    else:
+        with pytest.raises(GateRejectedError):
+            step(gate(policy))
+        with pytest.raises(AirflowFailException, match="on trial is 'fail'"):
+            step(ModelReloadOperator(task_id="model_reload", **reload))
+    step(ReleaseCloseOperator(task_id="close_release", put_back_seconds=1.0))
+    registry = stores.registry.read()
+    assert registry.candidate is None
+    assert registry.current is not None
+    assert registry.current.run_id == ("new" if good else "old")
+    assert {server.replica.served.generation for server in fleet} == {registry.generation}
+    told = compose(
+        stores.ledger.read(),
+        read_decision(stores.paths, RELEASE_ID),
+        release_id=RELEASE_ID,
+        failed=not good,
+        link="http://airflow.example",
+    )
+    assert told.title == ("✅ Released: new" if good else "⛔ Rejected on trial: new")
+    assert ("errors" in told.markdown) is not good
 
 
 def test_a_rejection_on_trial_may_skip(trial: Stores, answers: Answers, policy: Path) -> None:

@@ -18,7 +18,6 @@ from model_release.phases import record
 from model_release.policy import Policy, Stage
 from model_release_airflow.context import Stores
 from tests.airflow.contexts import RELEASE_ID
-from tests.airflow.test_model_reload import passed
 
 ERRORS, REQUESTS = "errors", "requests"
 
@@ -37,8 +36,12 @@ def write_policy(file: Path, *, error_minutes: float = 0.1, inconclusive_minutes
 
 def start_trial(stores: Stores, *, lease_seconds: float | None = 600.0, release_id: str = RELEASE_ID) -> int:
     """Put ``new`` on trial as a release does that the gate passed; return the generation."""
-    passed(stores)
     at = utc_now()
+    word = {"verdict": "pass", "stage": "offline"}
+    gate = LedgerEntry(
+        at=at, event=Event.GATE_DECIDED, release_id=RELEASE_ID, by="test", run_id="new", generation=1, details=word
+    )
+    record(stores.ledger, gate)
     after = stores.registry.update(
         lambda state: transitions.start_trial(
             state,
