@@ -72,7 +72,7 @@ def collect(
     if not isinstance(evaluation, Missing):
         evaluation = _about(evaluation, run_id, run)
     per_user: PerUser | Missing = Missing("no per-user values were read: there is no evaluation to compare")
-    if not isinstance(evaluation, Missing) and evaluation.comparable:
+    if stage == "offline" and not isinstance(evaluation, Missing) and evaluation.comparable:
         metrics = policy.metrics()
         per_user = _file(paths, folder / PER_USER_NAME, files, lambda data: parse_per_user(data, metrics))
         if not isinstance(per_user, Missing):
