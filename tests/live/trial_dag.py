@@ -18,14 +18,14 @@ from model_release_airflow.operators.run_register import RunRegisterOperator
 from model_release_airflow.operators.run_verify import RunVerifyOperator
 from model_release_airflow.sensors.quality_gate import QualityGateSensor
 
-LEASE_SECONDS = 15
+LEASE_SECONDS = 30
 POLICY = """
 schema_version: 1
 name: trial
 checks:
   - {name: ndcg-floor, kind: absolute, metric: ndcg_at_10, at_least: 0.02, minimum_users: 50}
 online:
-  budgets: {error_minutes: 0.5, inconclusive_minutes: 0.5}
+  budgets: {error_minutes: 0.75, inconclusive_minutes: 0.75}
   minimum_minutes: 0
   step_seconds: 1
   replicas: up
