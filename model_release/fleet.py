@@ -6,11 +6,19 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
-from model_release.contract import ModelsReport, ReloadReceipt, ReloadRequest, Trial
-from model_release.errors import InvalidInputError, ReplicaError, ReplicaRefusedError
+from model_release.contract import (
+    LeaseReceipt,
+    LeaseRequest,
+    ModelsReport,
+    ReloadReceipt,
+    ReloadRequest,
+    Trial,
+)
+from model_release.errors import InvalidInputError, ReplicaError, ReplicaRefusedError, ReplicaUnreachableError
 from model_release.registry import Candidate, Registry
 
 _MAX_PARALLEL = 16
+_NOBODY = "no replica to talk to: configure the address of the recommendation API"
 
 TrialKey = tuple[str, str, float, str]
 
@@ -27,6 +35,9 @@ class Replica(Protocol):
 
     def models(self) -> ModelsReport:
         """GET desired and observed state; raises the same."""
+
+    def lease(self, request: LeaseRequest) -> LeaseReceipt:
+        """POST the renewal of a lease; raises the same."""
 
 
 def tell(replicas: Sequence[Replica], request: ReloadRequest) -> list[ReplicaError]:
@@ -49,6 +60,30 @@ def tell_all(replicas: Sequence[Replica], request: ReloadRequest) -> None:
     for error in errors:
         if error is not first:
             first.add_note(f"also {error.replica}: {error}")
+    raise first
+
+
+def renew(replicas: Sequence[Replica], request: LeaseRequest) -> LeaseReceipt:
+    """Renew the lease of a trial at the first replica that can be reached: one is enough, they share the registry.
+
+    May be repeated, by several at once: a lease is never shortened.
+
+    Raises:
+        ReplicaRefusedError: the trial has ended or was superseded, or the caller may not: a retry changes nothing.
+        ReplicaUnreachableError: no replica could be reached; its notes name the others.
+        InvalidInputError: there are no replicas.
+    """
+    lost: list[ReplicaUnreachableError] = []
+    for replica in replicas:
+        try:
+            return replica.lease(request)
+        except ReplicaUnreachableError as error:
+            lost.append(error)
+    if not lost:
+        raise InvalidInputError(_NOBODY)
+    first, *others = lost
+    for other in others:
+        first.add_note(f"also {other.replica}: {other}")
     raise first
 
 
@@ -97,7 +132,7 @@ def trial_key(trial: Candidate | Trial | None) -> TrialKey | None:
 def _everywhere(replicas: Sequence[Replica], action: Callable[[Replica], object]) -> list[ReplicaError]:
     """Run ``action`` on all replicas at once; return the errors, in the order of the replicas."""
     if not replicas:
-        raise InvalidInputError("no replica to talk to: configure the address of the recommendation API")
+        raise InvalidInputError(_NOBODY)
 
     def attempt(replica: Replica) -> ReplicaError | None:
         try:

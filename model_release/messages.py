@@ -9,6 +9,7 @@ from urllib.parse import quote
 from model_release import report
 from model_release.errors import InvalidInputError
 from model_release.ledger import Event, LedgerEntry, of_release
+from model_release.phases import stage_of
 from model_release.report.message import SHORTEST
 from model_release.report.neutral import cut, for_robot
 from model_release.verdict import Decision
@@ -30,6 +31,9 @@ _HEADLINES = {
     Event.LATCH_SET: "🔒 Automatic releases are stopped",
     Event.LATCH_CLEARED: "🔓 Automatic releases are allowed again",
 }
+_REJECTED_ON_TRIAL = "⛔ Rejected on trial"
+_PASSED_ON_TRIAL = "🧪 On trial, passed by the gate"
+_PROOFS = frozenset({Event.RELEASED, Event.TRIAL_STARTED, Event.ROLLED_BACK})
 _GOOD = frozenset({"✅", "🧪", "📋", "🔓"})
 _REASON_BYTES, _TITLE_BYTES, _LINK_BYTES = 600, 300, 1500
 _MOST_REASONS = 3
@@ -109,17 +113,40 @@ def _telling(known: Sequence[LedgerEntry]) -> LedgerEntry | None:
 
 
 def _title(last: LedgerEntry, known: Sequence[LedgerEntry], *, failed: bool) -> str:
-    trial = any(entry.event is Event.TRIAL_STARTED for entry in known)
-    rollback = any(entry.event is Event.ROLLED_BACK for entry in known)
-    if last.event is Event.VERIFIED:
-        title = _HEADLINES[Event.ROLLED_BACK if rollback else Event.TRIAL_STARTED if trial else Event.VERIFIED]
-    elif last.event is Event.ROLLED_BACK and any(entry.event is Event.PUT_BACK for entry in known):
-        title = "↩️ Put back"
-    else:
-        title = _HEADLINES[last.event]
+    title = _headline(last, known)
     if failed and last.event in {Event.GATE_DECIDED, Event.VERIFIED}:
         title += ", then failed"
-    return f"{title}: {last.run_id}" if last.run_id else title
+    run_id = _tried(known) if title == _REJECTED_ON_TRIAL else last.run_id
+    return f"{title}: {run_id}" if run_id else title
+
+
+def _headline(last: LedgerEntry, known: Sequence[LedgerEntry]) -> str:
+    events = [entry.event for entry in known]
+    if _rejected_on_trial(events) and last.event in {Event.REJECTED, Event.TRIAL_ENDED, Event.ROLLED_BACK}:
+        return _REJECTED_ON_TRIAL
+    match last.event:
+        case Event.VERIFIED:
+            proofs = [event for event in events if event in _PROOFS]
+            return _HEADLINES[Event.VERIFIED if proofs[-1:] in ([], [Event.RELEASED]) else proofs[-1]]
+        case Event.ROLLED_BACK if Event.PUT_BACK in events:
+            return _HEADLINES[Event.PUT_BACK]
+        case Event.ROLLED_BACK if Event.TRIAL_ENDED in events:
+            return _HEADLINES[Event.TRIAL_ENDED]
+        case Event.GATE_DECIDED if stage_of(last) == "online":
+            return _PASSED_ON_TRIAL
+        case event:
+            return _HEADLINES[event]
+
+
+def _rejected_on_trial(events: Sequence[Event]) -> bool:
+    """Whether the last rejection came after the last trial had begun, and nothing became current since."""
+    moves = [event for event in events if event in {Event.TRIAL_STARTED, Event.REJECTED, Event.RELEASED}]
+    return moves[-1:] == [Event.REJECTED] and moves[-2:-1] == [Event.TRIAL_STARTED]
+
+
+def _tried(known: Sequence[LedgerEntry]) -> str | None:
+    """Return the run of the last rejection: what comes after it names the run from before."""
+    return next((entry.run_id for entry in reversed(known) if entry.event is Event.REJECTED), None)
 
 
 def _facts(last: LedgerEntry, known: Sequence[LedgerEntry]) -> list[str]:

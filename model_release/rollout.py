@@ -93,7 +93,7 @@ def commit(
     entries = ledger.read()
     check_move(entries, move.release_id, Event.COMMITTED)
     if cause == "release" and gated:
-        expected_generation = passed_at(entries, release_id=move.release_id, run_id=move.run_id)
+        expected_generation = passed_at(entries, release_id=move.release_id, run_id=move.run_id, mode=move.mode)
 
     def transition(registry: Registry) -> Registry:
         if _is_desired(registry, move):

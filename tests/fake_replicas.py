@@ -5,9 +5,19 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass, field
 
-from model_release.contract import Desired, ModelsReport, ReloadReceipt, ReloadRequest, Trial, WorkerReport
-from model_release.errors import ReplicaRefusedError, ReplicaUnreachableError
-from model_release.registry import Registry, RegistryStore
+from model_release.contract import (
+    Desired,
+    LeaseReceipt,
+    LeaseRequest,
+    ModelsReport,
+    ReloadReceipt,
+    ReloadRequest,
+    Trial,
+    WorkerReport,
+    utc_now,
+)
+from model_release.errors import InvalidInputError, ReplicaRefusedError, ReplicaUnreachableError
+from model_release.registry import Registry, RegistryStore, renew_lease
 
 NOW = dt.datetime(2026, 1, 5, 12, 0, tzinfo=dt.UTC)
 
@@ -53,6 +63,33 @@ class FakeReplica:
             workers_expected=self.workers,
             workers=tuple(worker.model_copy(update={"pid": pid}) for pid in range(1, self.workers + 1)),
             reported_at=NOW,
+        )
+
+    def lease(self, request: LeaseRequest) -> LeaseReceipt:
+        """Renew the lease in the registry, as the API does, fenced by generation, release and time."""
+        self._answer()
+        until = utc_now() + dt.timedelta(seconds=request.lease_seconds)
+
+        def transition(registry: Registry) -> Registry:
+            if registry.generation != request.generation:
+                raise ReplicaRefusedError(
+                    f"registry is at {registry.generation}", replica=self.url, status=409, title="generation conflict"
+                )
+            if registry.candidate is not None and registry.candidate.expired(utc_now()):
+                raise ReplicaRefusedError("the lease ran out", replica=self.url, status=422, title="invalid request")
+            try:
+                return renew_lease(registry, release_id=request.release_id, lease_until=until)
+            except InvalidInputError as error:
+                raise ReplicaRefusedError(str(error), replica=self.url, status=422, title="invalid request") from error
+
+        after = self.store.update(transition)
+        assert after.candidate is not None
+        assert after.candidate.lease_until is not None
+        return LeaseReceipt(
+            release_id=request.release_id,
+            run_id=after.candidate.run_id,
+            generation=after.generation,
+            lease_until=after.candidate.lease_until,
         )
 
     def look(self) -> None:

@@ -9,16 +9,13 @@ import sys
 from pathlib import Path
 from typing import assert_never
 
-from model_release.adapters.decision_picture import write_picture
-from model_release.adapters.decisions import write_decision
 from model_release.adapters.evidence import collect, evaluated_runs
 from model_release.adapters.file_registry import FileRegistry
-from model_release.adapters.kept_evidence import write_evidence
+from model_release.adapters.keeping import keep
 from model_release.adapters.sources import Sources
 from model_release.adapters.step_summary import SUMMARY_VARIABLE, append_summary
 from model_release.command import DONE, FAILED, attempt, checked, usage
 from model_release.errors import InvalidInputError
-from model_release.evidence import Evidence
 from model_release.gate.options import Commands, add_policy, console, policy_of
 from model_release.identifiers import check_release_id, check_run_id
 from model_release.judge import budgets_of, judge
@@ -84,18 +81,12 @@ def _check(
     evidence = collect(paths, policy, run_id, options.release_id, options.stage, sources=sources)
     decision = judge(policy, evidence, dt.datetime.now(dt.UTC), options.stage)
     if decision.release_id is not None:
-        _keep(paths, decision, evidence)
+        keep(paths, decision, evidence)
     _show(decision, json=options.json)
     summary = os.environ.get(SUMMARY_VARIABLE)
     if summary:
         append_summary(Path(summary), decision)
     return exit_status(decision.verdict)
-
-
-def _keep(paths: ReleasePaths, decision: Decision, evidence: Evidence) -> None:
-    write_evidence(paths, evidence, decision)
-    write_decision(paths, decision)
-    write_picture(paths, decision)
 
 
 def _show(decision: Decision, *, json: bool) -> None:

@@ -6,16 +6,20 @@ import datetime as dt
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from pydantic import TypeAdapter, ValidationError
 
 from model_release.adapters.file_ledger import FileLedger
 from model_release.adapters.file_registry import FileRegistry
 from model_release.adapters.run_store import RunStore
-from model_release.errors import ModelReleaseError, ReplicaUnreachableError, StateBusyError
+from model_release.errors import InvalidInputError, ModelReleaseError, ReplicaUnreachableError, StateBusyError
+from model_release.explain import explain
 from model_release.identifiers import check_release_id, release_id_for
 from model_release.paths import ReleasePaths
+
+_Choice = TypeVar("_Choice")
 
 
 @dataclass(frozen=True)
@@ -104,3 +108,15 @@ def yes_or_no(value: object) -> bool:
             return False
         case other:
             raise AirflowFailException(f"{other!r} is neither true nor false")
+
+
+def one_of(kind: TypeAdapter[_Choice], name: str, value: object) -> _Choice:
+    """Return ``value`` if ``kind`` allows it for the field ``name``.
+
+    Raises:
+        InvalidInputError: it does not.
+    """
+    try:
+        return kind.validate_python(value)
+    except ValidationError as error:
+        raise InvalidInputError(explain(error, place=lambda _: name)) from error

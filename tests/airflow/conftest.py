@@ -27,8 +27,10 @@ from model_release import registry as transitions
 from model_release.adapters.run_store import RunStore
 from model_release.contract import utc_now
 from model_release.paths import ReleasePaths
+from model_release_airflow import look as looking
 from model_release_airflow.context import Stores
 from tests.airflow.replica_server import ReplicaServer
+from tests.airflow.trials import Answers
 from tests.runs import publish_run
 
 
@@ -70,3 +72,11 @@ def fleet(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Repl
     yield servers
     for server in servers:
         server.close()
+
+
+@pytest.fixture
+def answers(monkeypatch: pytest.MonkeyPatch) -> Answers:
+    """Prometheus: healthy, and with requests enough."""
+    made = Answers()
+    monkeypatch.setattr(looking, "collect", made.collect)
+    return made

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from pydantic import BaseModel
 
 from model_release.adapters.serving_formats import open_model
-from model_release.contract import Answer, ReloadRequest
+from model_release.contract import LEASE_PATH, Answer, LeaseRequest, ReloadRequest
 from model_release.errors import ReplicaRefusedError
 from model_release_airflow.context import Stores
 from tests.fake_replicas import FakeReplica
@@ -31,6 +31,7 @@ class ReplicaServer:
         self.deaf = False
         self.answers_from: str | None = None
         self.posts: list[tuple[ReloadRequest, str]] = []
+        self.leases: list[LeaseRequest] = []
         self.reads = 0
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
@@ -63,8 +64,12 @@ class ReplicaServer:
             known=items is not None,
         )
 
-    def post(self, body: bytes, authorization: str) -> BaseModel:
-        """Answer a POST of a reload."""
+    def post(self, path: str, body: bytes, authorization: str) -> BaseModel:
+        """Answer a POST of a reload, or of a lease."""
+        if path == LEASE_PATH:
+            lease = LeaseRequest.model_validate_json(body)
+            self.leases.append(lease)
+            return self.replica.lease(lease)
         request = ReloadRequest.model_validate_json(body)
         self.posts.append((request, authorization))
         if self.deaf and not request.prepare:
@@ -83,7 +88,7 @@ class ReplicaServer:
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                self._answer(lambda: outer.post(body, self.headers.get("Authorization", "")))
+                self._answer(lambda: outer.post(self.path, body, self.headers.get("Authorization", "")))
 
             def _answer(self, make: Any) -> None:
                 status, text = outer.status or 200, b'{"title": "told to fail", "status": 500}'

@@ -10,7 +10,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from model_release import registry as transitions
 from model_release.contract import utc_now
 from model_release.ledger import Event, LedgerEntry, of_release
-from model_release.phases import Phase, phase_of
+from model_release.phases import Phase, phase_of, record
 from model_release_airflow.context import Stores
 from model_release_airflow.failures import record_failure
 from model_release_airflow.operators.latch import LatchOperator
@@ -183,6 +183,22 @@ def test_a_verified_release_stays(stores: Stores, fleet: list[ReplicaServer]) ->
     assert execute(close()) == {"release_id": RELEASE_ID, "phase": "verified"}
     assert [len(server.posts) for server in fleet] == posts
     assert current(stores) == "new"
+
+
+@pytest.mark.parametrize("event", [Event.REJECTED, Event.FAILED])
+def test_a_verified_trial_that_was_rejected_or_failed_since_is_ended(
+    stores: Stores, fleet: list[ReplicaServer], event: Event
+) -> None:
+    """The gate said no while it was on trial, or was never heard again: users keep the old run, everywhere."""
+    passed(stores)
+    run(reload(mode="canary", rollout=0.5))
+    execute(verify(mode="canary"))
+    record(stores.ledger, LedgerEntry(at=utc_now(), event=event, release_id=RELEASE_ID, by="gate", run_id="new"))
+    assert execute(close())["phase"] == "proved"
+    registry = stores.registry.read()
+    assert (current(stores), registry.candidate) == ("old", None)
+    assert {server.replica.served.generation for server in fleet} == {registry.generation}
+    assert "rejected or failed on trial" in last(stores).reason
 
 
 def test_another_release_is_left_alone(stores: Stores, fleet: list[ReplicaServer]) -> None:

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from scripts.local_stack import LocalStack
+from scripts.services import PROJECT
 from tests.fakes_wecom import FakeWeCom, wecom
+from tests.live import trial_dag
 from tests.live.installation import Installation
 from tests.live.shop import FIRST_DAYS, POLICY, write_shop
 
@@ -29,10 +31,15 @@ def installation(tmp_path_factory: pytest.TempPathFactory, robot: FakeWeCom) -> 
     config = write_shop(home / "shop", FIRST_DAYS)
     policy = home / "release_policy.yaml"
     policy.write_text(POLICY)
+    (home / "trial_policy.yaml").write_text(trial_dag.POLICY)
     settings = home / "airflow" / "config" / "airflow_local_settings.py"
     settings.parent.mkdir(parents=True)
     shutil.copy(Path(__file__).with_name("faults.py"), settings)
+    dags = home / "dags"
+    shutil.copytree(PROJECT / "dags", dags, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(Path(__file__).with_name("trial_dag.py"), dags)
     extra = {
+        "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
         "PIPELINE_CONFIG": str(config),
         "RELEASE_POLICY": str(policy),
         "AIRFLOW_CONN_WECOM_ROBOT": robot.connection(),

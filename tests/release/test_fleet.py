@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from model_release.adapters.file_registry import FileRegistry
-from model_release.contract import ModelsReport, ReloadReceipt, ReloadRequest
+from model_release.contract import LeaseRequest, ModelsReport, ReloadReceipt, ReloadRequest, utc_now
 from model_release.errors import InvalidInputError, ReplicaRefusedError, ReplicaUnreachableError
-from model_release.fleet import deviations, disagreements, tell, tell_all, trial_key
+from model_release.fleet import deviations, disagreements, renew, tell, tell_all, trial_key
 from model_release.paths import ReleasePaths
 from model_release.registry import Candidate, Current, Registry
 from tests.fake_replicas import NOW, FakeReplica
+from tests.fakes import MemoryRegistry
 
 CURRENT = Current(run_id="run-a", release_id="r1", since=NOW, generation=2)
 CANDIDATE = Candidate(run_id="run-b", mode="canary", rollout=0.1, release_id="r2", since=NOW, generation=3)
@@ -164,3 +165,51 @@ def test_an_error_of_this_side_is_not_taken_for_an_outage(
     monkeypatch.setattr(FakeReplica, "models", models)
     with pytest.raises(ZeroDivisionError):
         disagreements(replicas, Registry())
+
+
+def on_trial() -> MemoryRegistry:
+    store = MemoryRegistry()
+    until = utc_now() + dt.timedelta(seconds=60)
+    store.update(
+        lambda _: DESIRED.model_copy(update={"candidate": CANDIDATE.model_copy(update={"lease_until": until})})
+    )
+    return store
+
+
+def test_a_lease_is_renewed_at_the_first_replica_that_answers() -> None:
+    """One is enough: they share the registry.  Again, and by two at once, does no harm: it is never shortened."""
+    store = on_trial()
+    lost, there = FakeReplica(store, url="http://lost", down=True), FakeReplica(store)
+    receipt = renew([lost, there], LeaseRequest(release_id="r2", generation=3, lease_seconds=600))
+    assert receipt.lease_until > utc_now() + dt.timedelta(seconds=590)
+    shorter = renew([there], LeaseRequest(release_id="r2", generation=3, lease_seconds=10))
+    assert shorter.lease_until == receipt.lease_until
+    assert store.read().generation == 3
+
+
+def test_a_refused_lease_is_not_asked_for_elsewhere() -> None:
+    """A superseded trial is superseded everywhere."""
+    store = on_trial()
+    until = store.read().candidate.lease_until  # type: ignore[union-attr]
+    first, second = FakeReplica(store), FakeReplica(store)
+    for request in (
+        LeaseRequest(release_id="r2", generation=2, lease_seconds=600),
+        LeaseRequest(release_id="r1", generation=3, lease_seconds=600),
+    ):
+        with pytest.raises(ReplicaRefusedError):
+            renew([first, second], request)
+    candidate = store.read().candidate
+    assert candidate is not None
+    assert candidate.lease_until == until
+
+
+def test_a_lease_that_nobody_can_be_asked_for_is_an_outage() -> None:
+    """Worth a retry; with nobody configured it never will be."""
+    store = on_trial()
+    lost = [FakeReplica(store, url=f"http://lost-{number}", down=True) for number in range(2)]
+    request = LeaseRequest(release_id="r2", generation=3, lease_seconds=600)
+    with pytest.raises(ReplicaUnreachableError) as caught:
+        renew(lost, request)
+    assert caught.value.__notes__ == ["also http://lost-1: connection refused"]
+    with pytest.raises(InvalidInputError, match="no replica"):
+        renew([], request)

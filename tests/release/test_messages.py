@@ -35,6 +35,16 @@ TRIAL = (
     entry(Event.TRIAL_STARTED, run_id="new", generation=7, mode="shadow", rollout=0.1),
 )
 
+PASSED = entry(Event.GATE_DECIDED, run_id="new", generation=7, details={"verdict": "pass", "stage": "online"})
+REJECTED = (
+    entry(Event.GATE_DECIDED, run_id="new", generation=7, details={"verdict": "fail", "stage": "online"}),
+    entry(Event.REJECTED, run_id="new", generation=7, reason="more errors"),
+)
+ENDED = (
+    entry(Event.TRIAL_ENDED, run_id="old", generation=8, mode="primary", reason="rejected"),
+    entry(Event.ROLLED_BACK, run_id="old", generation=8, mode="primary", reason="rejected"),
+)
+
 
 @pytest.mark.parametrize(
     ("entries", "failed", "title", "good"),
@@ -48,6 +58,14 @@ TRIAL = (
         ((COMMITTED,), True, "❌ Ended before it was proved: new", False),
         ((COMMITTED, RELEASED), True, "❌ Ended before it was verified: new", False),
         ((entry(Event.GATE_DECIDED, run_id="new"),), False, "📋 Judged, nothing released: new", True),
+        ((*TRIAL, VERIFIED, *REJECTED), True, "⛔ Rejected on trial: new", False),
+        ((*TRIAL, VERIFIED, *REJECTED, *ENDED), True, "⛔ Rejected on trial: new", False),
+        ((*TRIAL, VERIFIED, *REJECTED, *ENDED), False, "⛔ Rejected on trial: new", False),
+        ((*TRIAL, VERIFIED, *REJECTED, *ENDED, FAILED), True, "⛔ Rejected on trial: new", False),
+        ((*TRIAL, FAILED, *ENDED), True, "↩️ Trial ended: old", False),
+        ((*TRIAL, VERIFIED, PASSED), False, "🧪 On trial, passed by the gate: new", True),
+        ((*TRIAL, VERIFIED, PASSED, COMMITTED, RELEASED, VERIFIED), False, "✅ Released: new", True),
+        ((*REJECTED, *TRIAL, VERIFIED), False, "🧪 On trial: new", True),
         ((COMMITTED, RELEASED, VERIFIED), True, "✅ Released, then failed: new", False),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn, TypeVar, assert_never
+from typing import Any, NoReturn, assert_never
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
@@ -22,6 +22,7 @@ from model_release_airflow.context import (
     Stores,
     actor,
     decisions_fail,
+    one_of,
     optional_number,
     optional_text,
     release_id_of,
@@ -33,7 +34,6 @@ from model_release_airflow.operators.links import ModelsLink
 from model_release_airflow.triggers.fleet import Commit, FleetAgreesTrigger, FleetEvent, desired_text, parse_fleet_event
 from model_release_airflow.way_back import agree_in_time, put_back
 
-_Choice = TypeVar("_Choice")
 _MODE: TypeAdapter[Mode] = TypeAdapter(Mode)
 _CAUSE: TypeAdapter[Cause] = TypeAdapter(Cause)
 _GRACE_SECONDS = 60.0  # for the triggerer: the deadline is its own, Airflow's time-out only the net below
@@ -214,7 +214,7 @@ class ModelReloadOperator(BaseOperator):
 
     def _move(self, context: Mapping[str, Any]) -> Move:
         lease = optional_number(self.lease_seconds)
-        mode = _one_of(_MODE, "mode", self.mode)
+        mode = one_of(_MODE, "mode", self.mode)
         move = Move(
             run_id=self.run_id,
             release_id=release_id_of(context, optional_text(self.release_id)),
@@ -229,16 +229,4 @@ class ModelReloadOperator(BaseOperator):
         return move
 
     def _cause(self) -> Cause:
-        return _one_of(_CAUSE, "cause", self.cause)
-
-
-def _one_of(kind: TypeAdapter[_Choice], name: str, value: object) -> _Choice:
-    """Return ``value`` if it is one of the literals of ``kind``.
-
-    Raises:
-        InvalidInputError: it is not.
-    """
-    try:
-        return kind.validate_python(value)
-    except ValidationError as error:
-        raise InvalidInputError(explain(error, place=lambda _: name)) from error
+        return one_of(_CAUSE, "cause", self.cause)

@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowException
 from model_release.changes import in_force
 from model_release.contract import utc_now
 from model_release.ledger import Event, LedgerEntry, of_release
-from model_release.phases import Phase, phase_of, record
+from model_release.phases import Phase, may_stay, phase_of, record
 from model_release_airflow.context import Stores, actor, decisions_fail, optional_text, release_id_of
 from model_release_airflow.failures import record_failure
 from model_release_airflow.hooks.recommendation_api import DEFAULT_CONN_ID, RecommendationApiHook
@@ -21,7 +21,10 @@ _SAID = frozenset({Event.FAILED, Event.REJECTED})
 
 
 class ReleaseCloseOperator(BaseOperator):
-    """Put back what a release changed and nobody verified, and see that the ledger says why it ended.
+    """Put back what a release changed and may not stay, and see that the ledger says why it ended.
+
+    A current run stays if it was verified; a run on trial only if, since then, the gate did not reject it and nothing
+    failed.
 
     Made for a teardown: it runs after a task was killed, marked as failed or marked as successful, too.
     Returns ``{release_id, phase}``.
@@ -57,7 +60,7 @@ class ReleaseCloseOperator(BaseOperator):
             phase = phase_of(entries, release_id)
             # the registry went back already, but an earlier try could not prove that the replicas did
             unproved = phase is Phase.PUT_BACK
-            if unproved or (phase is not Phase.VERIFIED and in_force(stores.registry.read(), release_id)):
+            if unproved or (not may_stay(entries, release_id) and in_force(stores.registry.read(), release_id)):
                 self._put_back(context, stores, release_id, phase)
                 entries = stores.ledger.read()
                 phase = phase_of(entries, release_id)
@@ -68,13 +71,14 @@ class ReleaseCloseOperator(BaseOperator):
         return {"release_id": release_id, "phase": phase.value}
 
     def _put_back(self, context: Mapping[str, Any], stores: Stores, release_id: str, phase: Phase) -> None:
+        why = "rejected or failed on trial" if phase is Phase.VERIFIED else "not verified"
         with RecommendationApiHook(self.conn_id).replicas() as replicas:
             back = put_back(
                 stores,
                 replicas,
                 release_id=release_id,
                 by=actor(context),
-                reason=f"the release ended {phase}, not verified",
+                reason=f"the release ended {phase}, {why}",
                 seconds=self.put_back_seconds,
             )
         self.log.warning(back.message)

@@ -1,0 +1,73 @@
+"""Every trigger can be made anew from what it says of itself: a triggerer may be restarted, or another one take over."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.triggers.base import BaseTrigger
+
+from model_release_airflow.triggers.evidence import EvidenceTrigger
+from model_release_airflow.triggers.fleet import Commit, FleetAgreesTrigger
+from model_release_airflow.triggers.trial import TrialTrigger
+
+TRIGGERS = [
+    EvidenceTrigger(run_id="new", known="abc", started_at=1.5, poll_seconds=0.1, deadline=7.25),
+    FleetAgreesTrigger(
+        conn_id="api",
+        desired="{}",
+        commit=Commit(generation=3, changed=True, previous_run_id=None),
+        agreeing_reads=3,
+        poll_seconds=1.0,
+        deadline=7.25,
+    ),
+    TrialTrigger(
+        run_id="new",
+        release_id="r1",
+        policy=None,
+        started_at=1.5,
+        poll_seconds=5.0,
+        deadline=7.25,
+        conn_id="api",
+        generation=None,
+        lease_seconds=900,
+        lease_until=None,
+    ),
+    TrialTrigger(
+        run_id="new",
+        release_id="r1",
+        policy="policy.yaml",
+        started_at=1.5,
+        poll_seconds=5.0,
+        deadline=7.25,
+        conn_id="api",
+        generation=4,
+        lease_seconds=900,
+        lease_until=905.5,
+    ),
+]
+
+
+@pytest.mark.parametrize("trigger", TRIGGERS, ids=lambda trigger: type(trigger).__name__)
+def test_it_is_rebuilt_from_what_it_serializes(trigger: BaseTrigger) -> None:
+    """Through JSON; every argument is there, and every one is stored as it came."""
+    path, arguments = trigger.serialize()
+    module, _, name = path.rpartition(".")
+    again = getattr(import_module(module), name)(**json.loads(json.dumps(arguments)))
+    assert type(again) is type(trigger)
+    assert again.serialize() == (path, arguments)
+    given: dict[str, Any] = {key: getattr(again, key) for key in arguments}
+    assert given == arguments
+    assert set(arguments) == set(inspect.signature(type(trigger).__init__).parameters) - {"self"}
+
+
+def test_the_table_has_every_trigger() -> None:
+    """A new one has to be added here."""
+    import model_release_airflow.triggers as package
+
+    files = {path.stem for path in Path(str(package.__file__)).parent.glob("*.py")} - {"__init__"}
+    assert {type(trigger).__module__.rpartition(".")[2] for trigger in TRIGGERS} == files
