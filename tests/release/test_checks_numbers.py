@@ -61,7 +61,7 @@ def test_too_few_users_say_how_many_more_and_when() -> None:
 
 def test_errors_of_the_estimates_are_no_mismatch() -> None:
     """0.25 % off, of many users, is within three standard errors of the estimates; 1 % off is not."""
-    many = 4e7
+    many = 4e8
     assert judged(users([many * 0.1 * 1.0025] * 2, [many * 0.9] * 2)).verdict is Verdict.PASS
     assert judged(users([many * 0.1 * 1.01] * 2, [many * 0.9] * 2)).verdict is Verdict.FAIL
 
