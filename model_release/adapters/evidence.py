@@ -22,6 +22,7 @@ from model_release.adapters.file_registry import FileRegistry
 from model_release.adapters.run_store import RunStore
 from model_release.errors import ArtifactError, InvalidInputError, StateError
 from model_release.evidence import (
+    PER_USER_MARKS,
     DataQuality,
     Evaluation,
     Evidence,
@@ -31,16 +32,16 @@ from model_release.evidence import (
     RegistryFacts,
     RunFacts,
     Strings,
+    disagreement,
 )
 from model_release.explain import explain_all
 from model_release.identifiers import check_release_id, check_run_id
 from model_release.paths import ReleasePaths
-from model_release.policy import ALL, Policy
+from model_release.policy import Policy
 
 SUMMARY_NAME = "summary.json"
 PER_USER_NAME = "per_user.parquet"
 _KEYS = ("user_id", "user_slice", "item_slice")
-_MEAN_TOLERANCE = 1e-6  # between a mean in the summary and the mean of the users' values
 
 _Part = TypeVar("_Part")
 
@@ -159,7 +160,8 @@ def _about(evaluation: Evaluation, run_id: str, run: RunFacts | Missing) -> Eval
 
 
 def _per_user(data: bytes, metrics: frozenset[str]) -> PerUser:
-    table = pq.read_table(io.BytesIO(data))
+    file = pq.ParquetFile(io.BytesIO(data))
+    table = file.read()
     for name in _KEYS:
         if name not in table.column_names:
             raise InvalidInputError(f"no column {name!r}")
@@ -172,7 +174,14 @@ def _per_user(data: bytes, metrics: frozenset[str]) -> PerUser:
         item_slices=item_slices,
         candidate=_floats(table, candidate),
         current=_floats(table, current),
+        marks=_marks(file.metadata),
     )
+
+
+def _marks(about: pq.FileMetaData) -> dict[str, str]:
+    """Return what the file says of itself in its key-value metadata."""
+    said = about.metadata or {}
+    return {name: said[name.encode()].decode("utf-8", "replace") for name in PER_USER_MARKS if name.encode() in said}
 
 
 def _strings(table: pa.Table, name: str) -> Strings:
@@ -201,20 +210,5 @@ def _floats(table: pa.Table, columns: Mapping[str, str]) -> dict[str, Floats]:
 
 def _same_evaluation(per_user: PerUser, evaluation: Evaluation) -> PerUser | Missing:
     """Return the per-user values if they are those that the summary sums up; a leftover of another run is not."""
-    everyone = per_user.item_slices == ALL
-    users = len(np.unique(per_user.users[everyone]))
-    if users != evaluation.users:
-        return Missing(f"{PER_USER_NAME} has {users} users, {SUMMARY_NAME} {evaluation.users}", settled=True)
-    for values, means, who in (
-        (per_user.candidate, evaluation.metrics.candidate, "candidate"),
-        (per_user.current, evaluation.metrics.current or {}, "current"),
-    ):
-        for metric in sorted(set(values) & set(means)):
-            mean = float(values[metric][everyone].mean()) if everyone.any() else float("nan")
-            if np.isfinite(mean) and abs(mean - means[metric]) > _MEAN_TOLERANCE:
-                return Missing(
-                    f"the mean {metric} of the {who} is {mean:.6f} in {PER_USER_NAME} and {means[metric]:.6f} in "
-                    f"{SUMMARY_NAME}: they are of different evaluations",
-                    settled=True,
-                )
-    return per_user
+    difference = disagreement(per_user, evaluation)
+    return per_user if difference is None else Missing(f"{PER_USER_NAME}: {difference}", settled=True)
