@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, assert_never
 
 from model_release import __version__
@@ -131,8 +131,10 @@ def deadline(decision: Decision, *, started_at: dt.datetime, budgets: Budgets) -
 
 def _offline(policy: Policy, evidence: Evidence, now: dt.datetime) -> tuple[CheckResult, ...]:
     found = [latch.check(evidence), artifact.check(evidence)]
+    comparisons = [check for check in policy.checks if isinstance(check, NonInferiorityPolicy | SuperiorityPolicy)]
+    compared = comparison.check_all(comparisons, evidence, on_no_baseline=policy.on_no_baseline)
     for check in policy.checks:
-        found += _looked(check, _made(check, policy, evidence, now))
+        found += _looked(check, _made(check, evidence, now, compared=compared))
     return tuple(found)
 
 
@@ -148,7 +150,7 @@ def _online(policy: Policy, evidence: Evidence, now: dt.datetime) -> tuple[Check
     if not any(isinstance(check, OnlineCheckPolicy) and check.blocks for check in made):
         raise InvalidInputError(f"the policy {policy.name!r} has no check that blocks for mode {online.trial.mode!r}")
     for check in made:
-        found += _looked(check, _made(check, policy, evidence, now, view))
+        found += _looked(check, _made(check, evidence, now, view=view))
     return tuple(found)
 
 
@@ -169,7 +171,12 @@ def _looked(check: AnyCheck, results: Sequence[CheckResult]) -> Sequence[CheckRe
 
 
 def _made(
-    check: AnyCheck, policy: Policy, evidence: Evidence, now: dt.datetime, view: TrialView | None = None
+    check: AnyCheck,
+    evidence: Evidence,
+    now: dt.datetime,
+    *,
+    compared: Mapping[str, Sequence[CheckResult]] | None = None,
+    view: TrialView | None = None,
 ) -> Sequence[CheckResult]:
     match check:
         case DataQualityPolicy():
@@ -179,7 +186,7 @@ def _made(
         case AbsolutePolicy():
             return absolute.check(check, evidence)
         case NonInferiorityPolicy() | SuperiorityPolicy():
-            return comparison.check(check, evidence, on_no_baseline=policy.on_no_baseline)
+            return (compared or {}).get(check.name, ())  # made together: they share their resamples
         case AlertsPolicy() | ReconciliationPolicy():
             return _of_surroundings(check, evidence, now)
         case RatioPolicy() | LatencyPolicy() | SampleRatioPolicy() | QueryPolicy():

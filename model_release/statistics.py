@@ -4,8 +4,8 @@ One user is one observation: a user's metric for two runs is correlated, so the 
 
 References:
     Student's t interval: W. S. Gosset, "The probable error of a mean", Biometrika 6 (1908).
-    Studentized bootstrap: B. Efron, R. Tibshirani, "An Introduction to the Bootstrap" (1993), section 12.5;
-        second-order accurate: P. Hall, Annals of Statistics 16 (1988).
+    Several claims, each made only if it would be with all of them looked at: S. Holm, "A simple sequentially rejective
+        multiple test procedure", Scandinavian Journal of Statistics 6 (1979).
     Non-inferiority by one bound of an interval: ICH E9 (1998), section 3.3.2; E10 (2000).
     Margin relative to the reference mean as a linear contrast: D. Hauschke et al.,
         "Sample size determination for proving equivalence based on the ratio of two means", Stat. Med. 18 (1999).
@@ -15,6 +15,7 @@ References:
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +23,6 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 _FEWEST = 2  # observations that have a spread
-_BLOCK_BYTES = 32 << 20  # resampled at a time, so that memory stays bounded for any number of users
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,25 @@ class Interval:
         """Return the interval of the mean plus a constant."""
         return Interval(self.mean + by, self.lower + by, self.upper + by, self.standard_error, self.n)
 
+    def widened(self, other: Interval) -> Interval:
+        """Return the interval with the outer of both bounds on either side; ``other`` is of the same observations."""
+        lower, upper = min(self.lower, other.lower), max(self.upper, other.upper)
+        return Interval(self.mean, lower, upper, self.standard_error, self.n)
+
+
+def moments(values: Floats) -> tuple[float, float, int]:
+    """Return mean, standard error of the mean and number of ``values`` (n,).
+
+    Raises:
+        ValueError: fewer than two values, or one that is not finite.
+    """
+    n = len(values)
+    if n < _FEWEST:
+        raise ValueError(f"{n} observations have no interval: at least {_FEWEST} are needed")
+    if not np.isfinite(values).all():
+        raise ValueError("an observation is not finite")
+    return float(values.mean()), float(values.std(ddof=1)) / math.sqrt(n), n
+
 
 def t_interval(values: Floats, confidence: float) -> Interval:
     """Return mean -/+ t(confidence, n-1) * s / sqrt(n) of ``values`` (n,), n >= 2, all finite.
@@ -54,30 +73,42 @@ def t_interval(values: Floats, confidence: float) -> Interval:
     Raises:
         ValueError: fewer than two values, or one that is not finite.
     """
-    mean, error, n = _moments(values)
+    mean, error, n = moments(values)
     reach = _t_quantile(confidence, n - 1) * error
     return Interval(mean, mean - reach, mean + reach, error, n)
 
 
-def bootstrap_interval(values: Floats, confidence: float, *, resamples: int, seed: int) -> Interval:
-    """Return the studentized bootstrap interval of the mean of ``values`` (n,), n >= 2, all finite.
+def t_p_below(interval: Interval) -> float:
+    """Return the p-value of "the true mean is at least 0" by Student's t, from the interval of the mean.
 
-    With t* = (mean* - mean) / error* over the resamples, the bounds are mean - quantile(t*, confidence) * error and
-    mean - quantile(t*, 1 - confidence) * error.  The same seed gives the same interval.
+    At most 1 - confidence exactly if the upper bound at that confidence lies below 0.
+    """
+    from scipy.special import stdtr  # see _t_quantile
+
+    if interval.standard_error == 0.0:
+        return 0.0 if interval.mean < 0.0 else 1.0
+    return float(stdtr(interval.n - 1, interval.mean / interval.standard_error))
+
+
+def holm(p_values: Sequence[float], family: int) -> list[float]:
+    """Return the p-values adjusted for a family of ``family`` hypotheses, in the order given.
+
+    Those of the family that are not given count as 1.  Rejecting where the adjusted value is at most alpha rejects a
+    true hypothesis with probability at most alpha, whatever the dependence.
 
     Raises:
-        ValueError: fewer than two values, or one that is not finite.
+        ValueError: more p-values than the family has members, or one that is not between 0 and 1.
     """
-    mean, error, n = _moments(values)
-    if error == 0.0:
-        return Interval(mean, mean, mean, error, n)
-    rng = np.random.default_rng(seed)
-    block = max(1, _BLOCK_BYTES // (n * values.itemsize))
-    pivots = np.concatenate([_pivots(values, rng, min(block, resamples - at)) for at in range(0, resamples, block)])
-    # conservative order statistics: the next value outward, never one interpolated inward
-    high = float(np.quantile(pivots, confidence, method="higher"))
-    low = float(np.quantile(pivots, 1.0 - confidence, method="lower"))
-    return Interval(mean, mean - high * error, mean - low * error, error, n)
+    if len(p_values) > family:
+        raise ValueError(f"{len(p_values)} p-values for a family of {family}")
+    if not all(0.0 <= p <= 1.0 for p in p_values):
+        raise ValueError(f"not all of {list(p_values)} are probabilities")
+    adjusted = [1.0] * len(p_values)
+    largest = 0.0
+    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda at: p_values[at])):
+        largest = max(largest, min(1.0, (family - rank) * p_values[place]))
+        adjusted[place] = largest
+    return adjusted
 
 
 def detectable_effect(interval: Interval, *, confidence: float, power: float) -> float:
@@ -97,26 +128,6 @@ def users_needed(interval: Interval, margin: float, *, confidence: float, power:
         return None
     effect = detectable_effect(interval, confidence=confidence, power=power)
     return max(_FEWEST, math.ceil(interval.n * (effect / margin) ** 2))
-
-
-def _moments(values: Floats) -> tuple[float, float, int]:
-    n = len(values)
-    if n < _FEWEST:
-        raise ValueError(f"{n} observations have no interval: at least {_FEWEST} are needed")
-    if not np.isfinite(values).all():
-        raise ValueError("an observation is not finite")
-    return float(values.mean()), float(values.std(ddof=1)) / math.sqrt(n), n
-
-
-def _pivots(values: Floats, rng: np.random.Generator, resamples: int) -> Floats:
-    """Return (mean* - mean) / error* for ``resamples`` resamples; infinite where a resample does not vary."""
-    n = len(values)
-    drawn = values[rng.integers(0, n, size=(resamples, n), dtype=np.int32)]
-    off = drawn.mean(axis=1) - values.mean()
-    errors = drawn.std(axis=1, ddof=1) / math.sqrt(n)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        pivots: Floats = off / errors
-    return np.where(np.isnan(pivots), 0.0, pivots)
 
 
 def _reach(n: int, confidence: float, power: float) -> float:

@@ -25,6 +25,7 @@ from model_release.adapters.serving_formats import open_model
 from model_release.artifact import Manifest, ServedModel
 from model_release.command import DONE, attempt, checked, parser_of, usage
 from model_release.errors import RunNotFoundError
+from model_release.evidence import PER_USER_MARKS
 from model_release.identifiers import check_run_id
 from model_release.paths import ReleasePaths
 from pipeline.config import PipelineConfig, load_config
@@ -168,10 +169,16 @@ def _write(paths: ReleasePaths, summary: EvaluationSummary, per_user: pl.DataFra
     """Write the three files, the summary last: it is what says that the others belong to it."""
     folder = paths.evaluation_of(summary.run_id)
     buffer = io.BytesIO()
-    per_user.write_parquet(buffer)
+    per_user.write_parquet(buffer, metadata=_marks(summary))
     write_atomic(folder / "per_user.parquet", buffer.getvalue())
     write_atomic(folder / "comparison.svg", picture)
     write_atomic(folder / "summary.json", summary.model_dump_json(indent=2) + "\n")
+
+
+def _marks(summary: EvaluationSummary) -> dict[str, str]:
+    """Return what ``per_user.parquet`` says of itself, as the summary says it: both runs, their files and the window."""
+    said = summary.model_dump(mode="json", include=set(PER_USER_MARKS))
+    return {name: said[name] or "" for name in PER_USER_MARKS}
 
 
 def describe(summary: EvaluationSummary) -> str:

@@ -14,7 +14,16 @@ import pyarrow.parquet as pq
 
 from model_release.adapters.file_registry import FileRegistry
 from model_release.adapters.run_store import RunStore
-from model_release.evidence import DataQuality, Evaluation, Evidence, Floats, PerUser, RegistryFacts, RunFacts
+from model_release.evidence import (
+    PER_USER_MARKS,
+    DataQuality,
+    Evaluation,
+    Evidence,
+    Floats,
+    PerUser,
+    RegistryFacts,
+    RunFacts,
+)
 from model_release.paths import ReleasePaths
 from model_release.policy import Policy, parse_policy
 from model_release.registry import promote, register
@@ -45,6 +54,7 @@ def check(kind: str, **changes: Any) -> dict[str, Any]:
         },
         "absolute": {"metric": "ndcg_at_10", "at_least": 0.05, "minimum_users": 100},
         "non_inferiority": {"metric": "ndcg_at_10", "margin": 0.02, "minimum_users": 100},
+        "superiority": {"metric": "ndcg_at_10", "gain": 0.01, "minimum_users": 100},
     }
     return {"name": kind.replace("_", "-"), "kind": kind, **usual[kind], **changes}
 
@@ -98,7 +108,12 @@ def summary(
             "candidate": dict.fromkeys(METRICS, float(candidate.mean())),
             "current": None if current is None else dict.fromkeys(METRICS, float(current.mean())),
         },
-        "slices": {},
+        "users_without_interactions": 40,
+        "unknown_users": {"candidate": 3, "current": 5},
+        "slices": {
+            **{f"{name} users": {"users": len(range(place, len(candidate), 3))} for place, name in enumerate(SLICES)},
+            "new items": {"users": len(range(0, len(candidate), 2))},
+        },
         "catalogue": {"candidate": lists, "current": None if current is None else lists},
         "candidate_manifest_sha256": manifest,
         "current_manifest_sha256": None if current is None else against,
@@ -175,7 +190,7 @@ def write_evidence(
 
 
 def write_per_user(paths: ReleasePaths, found: PerUser, *, baseline: bool = True) -> None:
-    """Write ``per_user.parquet``."""
+    """Write ``per_user.parquet`` of the window and the runs of the summary that is there."""
     columns: dict[str, Any] = {
         "user_id": pa.array(found.users.tolist(), pa.string()),
         "user_slice": pa.array(found.user_slices.tolist(), pa.string()),
@@ -184,4 +199,7 @@ def write_per_user(paths: ReleasePaths, found: PerUser, *, baseline: bool = True
     columns |= {f"candidate_{metric}": pa.array(column) for metric, column in found.candidate.items()}
     if baseline:
         columns |= {f"current_{metric}": pa.array(column) for metric, column in found.current.items()}
-    pq.write_table(pa.table(columns), paths.evaluation_of(CANDIDATE) / "per_user.parquet")
+    folder = paths.evaluation_of(CANDIDATE)
+    said = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    marks = {name: said[name] or "" for name in PER_USER_MARKS}
+    pq.write_table(pa.table(columns, metadata=marks), folder / "per_user.parquet")

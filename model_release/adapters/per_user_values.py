@@ -11,13 +11,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from model_release.errors import InvalidInputError
-from model_release.evidence import Evaluation, Floats, Missing, PerUser, Strings
-from model_release.policy import ALL
+from model_release.evidence import PER_USER_MARKS, Evaluation, Floats, Missing, PerUser, Strings, disagreement
 
 SUMMARY_NAME = "summary.json"
 PER_USER_NAME = "per_user.parquet"
 _KEYS = ("user_id", "user_slice", "item_slice")
-_MEAN_TOLERANCE = 1e-6  # between a mean in the summary and the mean of the users' values
 
 
 def per_user(data: bytes, metrics: frozenset[str]) -> PerUser:
@@ -26,7 +24,8 @@ def per_user(data: bytes, metrics: frozenset[str]) -> PerUser:
     Raises:
         InvalidInputError: a column is missing or of another type.
     """
-    table = pq.read_table(io.BytesIO(data))
+    file = pq.ParquetFile(io.BytesIO(data))
+    table = file.read()
     for name in _KEYS:
         if name not in table.column_names:
             raise InvalidInputError(f"no column {name!r}")
@@ -39,6 +38,7 @@ def per_user(data: bytes, metrics: frozenset[str]) -> PerUser:
         item_slices=item_slices,
         candidate=_floats(table, candidate),
         current=_floats(table, current),
+        marks=_marks(file.metadata),
     )
 
 
@@ -66,22 +66,13 @@ def _floats(table: pa.Table, columns: Mapping[str, str]) -> dict[str, Floats]:
     return found
 
 
+def _marks(about: pq.FileMetaData) -> dict[str, str]:
+    """Return what the file says of itself in its key-value metadata."""
+    said = about.metadata or {}
+    return {name: said[name.encode()].decode("utf-8", "replace") for name in PER_USER_MARKS if name.encode() in said}
+
+
 def same_evaluation(per_user: PerUser, evaluation: Evaluation) -> PerUser | Missing:
     """Return the per-user values if they are those that the summary sums up; a leftover of another run is not."""
-    everyone = per_user.item_slices == ALL
-    users = len(np.unique(per_user.users[everyone]))
-    if users != evaluation.users:
-        return Missing(f"{PER_USER_NAME} has {users} users, {SUMMARY_NAME} {evaluation.users}", settled=True)
-    for values, means, who in (
-        (per_user.candidate, evaluation.metrics.candidate, "candidate"),
-        (per_user.current, evaluation.metrics.current or {}, "current"),
-    ):
-        for metric in sorted(set(values) & set(means)):
-            mean = float(values[metric][everyone].mean()) if everyone.any() else float("nan")
-            if np.isfinite(mean) and abs(mean - means[metric]) > _MEAN_TOLERANCE:
-                return Missing(
-                    f"the mean {metric} of the {who} is {mean:.6f} in {PER_USER_NAME} and {means[metric]:.6f} in "
-                    f"{SUMMARY_NAME}: they are of different evaluations",
-                    settled=True,
-                )
-    return per_user
+    difference = disagreement(per_user, evaluation)
+    return per_user if difference is None else Missing(f"{PER_USER_NAME}: {difference}", settled=True)

@@ -1,30 +1,78 @@
-"""Is the candidate not worse than the current run by the margin or more, on the same users?
+"""Is the candidate not worse than the current run by a margin, or better by a gain, on the same users?
 
-PASS iff the lower confidence bound of the mean difference lies above -margin; FAIL iff the upper one lies below it;
-in between the data can't tell: INCONCLUSIVE.  With a relative margin r the tested mean is that of
-candidate - (1 - r) * current per user, so that the uncertainty of the current mean counts too.
+Both are one question with another limit, -margin or the gain.  PASS iff the lower confidence bound of the mean difference
+lies above the limit; FAIL iff it is below the limit with the same confidence; in between the data can't tell:
+INCONCLUSIVE.  Every slice must pass, which needs no correction.  That a slice lies below the limit is a claim made once
+per slice, so it is made only if it holds after Holm's correction over the slices of the check.
 """
 
 from __future__ import annotations
 
-from typing import Literal
-
-import numpy as np
+from collections.abc import Sequence
+from typing import Any, Literal
 
 from model_release import statistics
+from model_release.checks import comparison_reasons as reasons
+from model_release.checks.contrast import Contrast, contrast_of, not_paired
+from model_release.checks.resampling import Asked, Tested, tested
 from model_release.checks.results import result, unmeasured
-from model_release.evidence import Evaluation, Evidence, Missing, Paired, PerUser
-from model_release.policy import ALL, NonInferiorityPolicy, Slice, SuperiorityPolicy
-from model_release.statistics import Interval
+from model_release.evidence import Evaluation, Evidence, Missing, PerUser
+from model_release.policy import NonInferiorityPolicy, Slice, SuperiorityPolicy
 from model_release.verdict import CheckResult, Verdict
+
+Comparison = NonInferiorityPolicy | SuperiorityPolicy
 
 
 def check(
-    policy: NonInferiorityPolicy | SuperiorityPolicy, evidence: Evidence, *, on_no_baseline: Literal["pass", "fail"]
+    policy: Comparison, evidence: Evidence, *, on_no_baseline: Literal["pass", "fail"]
 ) -> tuple[CheckResult, ...]:
     """Compare candidate and current for each slice; without a current run answer as ``on_no_baseline`` says."""
-    if isinstance(policy, SuperiorityPolicy):
-        raise NotImplementedError
+    return check_all([policy], evidence, on_no_baseline=on_no_baseline)[policy.name]
+
+
+def check_all(
+    policies: Sequence[Comparison], evidence: Evidence, *, on_no_baseline: Literal["pass", "fail"]
+) -> dict[str, tuple[CheckResult, ...]]:
+    """Make several checks, each as :func:`check` would, over one set of resamples; return the results by name."""
+    prepared = {policy.name: _prepared(policy, evidence, on_no_baseline) for policy in policies}
+    found = tested(
+        {
+            (name, place): each
+            for name, parts in prepared.items()
+            for place, each in enumerate(parts)
+            if isinstance(each, Asked)
+        }
+    )
+    results = {}
+    for policy in policies:
+        parts = prepared[policy.name]
+        measured = {place: found[policy.name, place] for place, each in enumerate(parts) if isinstance(each, Asked)}
+        adjusted = statistics.holm([each.p_below for each in measured.values()], family=len(parts))
+        claims = dict(zip(measured, adjusted, strict=True))
+        results[policy.name] = tuple(
+            _compared(policy, evidence, each, measured[place], claims[place]) if isinstance(each, Asked) else each
+            for place, each in enumerate(parts)
+        )
+    return results
+
+
+def incomparable(evidence: Evidence, evaluation: Evaluation) -> str | None:
+    """Return why the evaluation is no comparison with the run that is current now; None: it is one."""
+    current = evidence.current_run_id
+    if evaluation.against is not None and evaluation.against != current:
+        return f"evaluated against {evaluation.against!r}, but current is now {current!r}: evaluate again"
+    if not evaluation.comparable:
+        return f"no comparison with the current run {current!r}: {evaluation.against_reason}"
+    registered = None if isinstance(evidence.registry, Missing) else evidence.registry.current_manifest_sha256
+    if registered is not None and evaluation.current_manifest_sha256 != registered:
+        return f"the files of {current!r} that were evaluated are not those that were registered: evaluate again"
+    return None
+
+
+def _prepared(
+    policy: Comparison, evidence: Evidence, on_no_baseline: Literal["pass", "fail"]
+) -> tuple[CheckResult | Asked, ...]:
+    """Return what is to be tested for each slice, or the result where there is nothing to test."""
     evaluation, per_user = evidence.evaluation, evidence.per_user
     if isinstance(evidence.registry, Missing):
         return (unmeasured(policy, evidence.registry, subject=policy.metric),)
@@ -42,148 +90,79 @@ def check(
     return tuple(_slice(policy, per_user, part) for part in policy.slices)
 
 
-def incomparable(evidence: Evidence, evaluation: Evaluation) -> str | None:
-    """Return why the evaluation is no comparison with the run that is current now; None: it is one."""
-    current = evidence.current_run_id
-    if evaluation.against is not None and evaluation.against != current:
-        return f"evaluated against {evaluation.against!r}, but current is now {current!r}: evaluate again"
-    if not evaluation.comparable:
-        return f"no comparison with the current run {current!r}: {evaluation.against_reason}"
-    registered = None if isinstance(evidence.registry, Missing) else evidence.registry.current_manifest_sha256
-    if registered is not None and evaluation.current_manifest_sha256 != registered:
-        return f"the files of {current!r} that were evaluated are not those that were registered: evaluate again"
-    return None
-
-
-def _slice(policy: NonInferiorityPolicy, per_user: PerUser, part: Slice) -> CheckResult:
-    subject = policy.metric if part == Slice() else f"{policy.metric} ({part.label})"
+def _slice(policy: Comparison, per_user: PerUser, part: Slice) -> CheckResult | Asked:
     paired = per_user.paired(policy.metric, part)
-    if paired is None:
-        names = ", ".join(sorted(set(per_user.candidate) & set(per_user.current))) or "none"
-        reason = f"no values of {policy.metric!r} for both runs; there are: {names}"
-        return result(policy, Verdict.ERROR, reason, subject=subject, settled=True)
-    problem = _unusable(per_user, paired, part)
-    if problem is not None:
-        return result(policy, Verdict.ERROR, problem, subject=subject, samples=len(paired.users), settled=True)
-    n = len(paired.users)
-    if n < policy.minimum_users:
-        reason = f"{n} users, at least {policy.minimum_users} are needed: {policy.minimum_users - n} more"
+    n = None if paired is None else len(paired.users)
+    problem = not_paired(per_user, policy, part)
+    if paired is None or problem is not None:
+        return result(
+            policy, Verdict.ERROR, problem or "no values", subject=_subject(policy, part), samples=n, settled=True
+        )
+    if len(paired.users) < policy.minimum_users:
         return result(
             policy,
             Verdict.INCONCLUSIVE,
-            reason,
-            subject=subject,
+            reasons.too_few(len(paired.users), policy.minimum_users),
+            subject=_subject(policy, part),
             samples=n,
             minimum_samples=policy.minimum_users,
             settled=True,
         )
-    return _compare(policy, paired, subject)
+    contrast = contrast_of(policy, paired)
+    if contrast is None:
+        reason = reasons.no_scale(policy, float(paired.current.mean()))
+        return result(policy, Verdict.ERROR, reason, subject=_subject(policy, part), samples=n, settled=True)
+    return Asked(policy, part, contrast)
 
 
-def _unusable(per_user: PerUser, paired: Paired, part: Slice) -> str | None:
-    """Return why the values of a slice can't be compared; None: they can."""
-    for wanted, found, what in (
-        (part.users, per_user.user_slices, "user slice"),
-        (part.items, per_user.item_slices, "item slice"),
-    ):
-        known = sorted({str(name) for name in np.unique(found)})
-        if wanted not in known and not (what == "user slice" and wanted == ALL):
-            return f"no {what} {wanted!r} in the evaluation; there are: {', '.join(known) or 'none'}"
-    repeats = len(paired.users) - len(np.unique(paired.users))
-    if repeats:
-        return f"{repeats} of {len(paired.users)} rows repeat a user: one user is one observation"
-    broken = int((~np.isfinite(paired.candidate) | ~np.isfinite(paired.current)).sum())
-    if broken:
-        return f"{broken} of {len(paired.users)} users lack a finite value for one of the runs: not the same users"
-    return None
-
-
-def _compare(policy: NonInferiorityPolicy, paired: Paired, subject: str) -> CheckResult:
-    candidate, current = float(paired.candidate.mean()), float(paired.current.mean())
-    margin = policy.margin if policy.margin is not None else (policy.relative_margin or 0.0) * current
-    if not margin > 0.0:
-        reason = f"the current mean is {current:g}: a margin relative to it is no margin; give an absolute one"
-        return result(policy, Verdict.ERROR, reason, subject=subject, samples=len(paired.users), settled=True)
-    interval = _interval(policy, paired).shifted(-margin)
-    verdict = _verdict(interval, margin)
-    effect = statistics.detectable_effect(interval, confidence=policy.confidence, power=policy.power)
-    needed = statistics.users_needed(interval, margin, confidence=policy.confidence, power=policy.power)
+def _compared(policy: Comparison, evidence: Evidence, asked: Asked, found: Tested, p_adjusted: float) -> CheckResult:
+    contrast = asked.contrast
+    verdict = _verdict(found, p_adjusted, 1.0 - policy.confidence)
+    interval = found.interval.shifted(contrast.limit)
+    power = reasons.Power.of(policy, contrast, found.interval)
+    numbers = reasons.Numbers(policy, contrast, interval, found.p_below, p_adjusted, power)
     return result(
         policy,
         verdict,
-        _reason(policy, verdict, interval, margin, candidate, current, effect, needed),
-        subject=subject,
+        reasons.reason(verdict, numbers),
+        subject=_subject(policy, asked.part),
         value=interval.mean,
-        limit=-margin,
+        limit=contrast.limit,
         direction="at_least",
         interval=(interval.lower, interval.upper),
         samples=interval.n,
         minimum_samples=policy.minimum_users,
         settled=True,
-        details={
-            "candidate_mean": candidate,
-            "current_mean": current,
-            "margin": margin,
-            "relative_margin": policy.relative_margin,
-            "confidence": policy.confidence,
-            "method": policy.method,
-            "resamples": policy.bootstrap_resamples if policy.method == "bootstrap" else None,
-            "standard_error": interval.standard_error,
-            "minimum_detectable_effect": effect,
-            "power": policy.power,
-            "users_needed": needed,
-        },
+        details={**_limit(policy, contrast), **numbers.details(), **_users(evidence)},
     )
 
 
-def _interval(policy: NonInferiorityPolicy, paired: Paired) -> Interval:
-    """Return the interval of the mean difference plus the margin: what must lie above zero."""
-    if policy.margin is not None:
-        contrast = paired.candidate - paired.current + policy.margin
-    else:
-        contrast = paired.candidate - (1.0 - (policy.relative_margin or 0.0)) * paired.current
-    match policy.method:
-        case "t":
-            return statistics.t_interval(contrast, policy.confidence)
-        case "bootstrap":
-            return statistics.bootstrap_interval(
-                contrast, policy.confidence, resamples=policy.bootstrap_resamples, seed=policy.seed or 0
-            )
-
-
-def _verdict(interval: Interval, margin: float) -> Verdict:
-    if interval.lower > -margin:
+def _verdict(found: Tested, p_adjusted: float, alpha: float) -> Verdict:
+    if found.interval.lower > 0.0:
         return Verdict.PASS
-    if interval.upper < -margin:
+    if found.interval.upper < 0.0 and p_adjusted <= alpha:
         return Verdict.FAIL
     return Verdict.INCONCLUSIVE
 
 
-def _reason(
-    policy: NonInferiorityPolicy,
-    verdict: Verdict,
-    interval: Interval,
-    margin: float,
-    candidate: float,
-    current: float,
-    effect: float,
-    needed: int | None,
-) -> str:
-    means = f"{candidate:.4f} against {current:.4f}"
-    sure = f"with {100 * policy.confidence:.5g} % confidence"
-    match verdict:
-        case Verdict.PASS:
-            return f"{means}: {sure} the difference is above {interval.lower:+.4f}, allowed is {-margin:+.4f}"
-        case Verdict.FAIL:
-            return f"{means}: {sure} the difference is below {interval.upper:+.4f}, allowed is {-margin:+.4f}"
-        case _:
-            enough = needed is not None and needed <= interval.n
-            users = (
-                f"{interval.n} users would show an equal run to be one, so it is likely worse by about the margin"
-                if enough
-                else f"{interval.n} users tell differences of {effect:.4f}, the margin needs {needed} users"
-            )
-            return (
-                f"{means}: the difference is between {interval.lower:+.4f} and {interval.upper:+.4f} (each bound {sure}), "
-                f"allowed is {-margin:+.4f}; {users}"
-            )
+def _limit(policy: Comparison, contrast: Contrast) -> dict[str, Any]:
+    """Return the limit under the names that the policy has for it."""
+    match policy:
+        case NonInferiorityPolicy():
+            return {"margin": -contrast.limit, "relative_margin": policy.relative_margin}
+        case SuperiorityPolicy():
+            return {"gain": contrast.limit, "relative_gain": policy.relative_gain}
+
+
+def _users(evidence: Evidence) -> dict[str, Any]:
+    """Return who is not in the comparison, or stands in it without being known to a run."""
+    if isinstance(evidence.evaluation, Missing):
+        return {}
+    return {
+        "users_without_interactions": evidence.evaluation.users_without_interactions,
+        "unknown_users": dict(evidence.evaluation.unknown_users),
+    }
+
+
+def _subject(policy: Comparison, part: Slice) -> str:
+    return policy.metric if part == Slice() else f"{policy.metric} ({part.label})"

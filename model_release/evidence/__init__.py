@@ -1,5 +1,6 @@
 """What a gate judges from.  Each part is either there, or missing for a stated reason; never silently absent."""
 
+from model_release.evidence.agreement import PER_USER_MARKS, disagreement
 from model_release.evidence.context import Alert, Reconciliation, RegistryFacts, RunFacts
 from model_release.evidence.missing import Missing
 from model_release.evidence.offline import DataQuality, Evaluation, Floats, Metrics, Paired, PerUser, Strings
@@ -23,6 +24,7 @@ from model_release.evidence.whole import Evidence
 
 __all__ = [
     "ARMS",
+    "PER_USER_MARKS",
     "Alert",
     "Arm",
     "DataQuality",
@@ -47,6 +49,7 @@ __all__ = [
     "Strings",
     "TrialFacts",
     "bucket_selector",
+    "disagreement",
     "questions",
     "questions_of",
 ]

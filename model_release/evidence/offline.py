@@ -43,6 +43,14 @@ class Metrics(BaseModel):
     current: Mapping[str, float] | None = None
 
 
+class SliceFacts(BaseModel):
+    """What ``summary.json`` tells of a slice; its means are computed from the per-user values."""
+
+    model_config = ConfigDict(frozen=True)
+
+    users: Annotated[int, Field(ge=0)]
+
+
 class Evaluation(BaseModel):
     """``summary.json`` of one evaluation; keys that the gate does not use are ignored."""
 
@@ -58,6 +66,9 @@ class Evaluation(BaseModel):
     window_end: AwareDatetime
     evaluated_at: AwareDatetime
     users: Annotated[int, Field(ge=0)]
+    users_without_interactions: Annotated[int, Field(ge=0)] | None = None
+    unknown_users: Mapping[str, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
+    slices: Mapping[str, SliceFacts] = Field(default_factory=dict)
     metrics: Metrics
     catalogue: Metrics
     candidate_manifest_sha256: Sha256
@@ -97,6 +108,7 @@ class PerUser:
         item_slices: ``all``, ``new`` or ``known``.
         candidate: values per metric; NaN where the file has none.
         current: the same for the current run; empty if there is no comparison.
+        marks: what the file says of itself, by the names in ``agreement.PER_USER_MARKS``; empty: nothing.
     """
 
     users: Strings
@@ -104,6 +116,7 @@ class PerUser:
     item_slices: Strings
     candidate: Mapping[str, Floats]
     current: Mapping[str, Floats]
+    marks: Mapping[str, str] = field(default_factory=dict)
 
     def paired(self, metric: str, part: Slice) -> Paired | None:
         """Return both runs' values of ``metric`` for one slice; None if the metric was not measured for both."""

@@ -82,10 +82,10 @@ class ComparisonPolicy(CheckPolicy):
 
     @property
     def bootstrap_resamples(self) -> int:
-        """Number of resamples of method ``bootstrap``; enough for the confidence unless it is set."""
+        """Number of resamples of method ``bootstrap``; enough for confidence and slices unless it is set."""
         if self.resamples is not None:
             return self.resamples
-        return max(2000, int(2 * _TAIL_RESAMPLES / (1 - self.confidence)))
+        return max(2000, int(2 * _TAIL_RESAMPLES * len(self.slices) / (1 - self.confidence)))
 
 
 class NonInferiorityPolicy(ComparisonPolicy):

@@ -65,9 +65,7 @@ def look(paths: ReleasePaths, asked: Asked, *, started_at: float) -> Look:
         ModelReleaseError: the policy is not usable, or can't judge this stage.  What can't be measured is no error.
     """
     policy = load_policy(Path(asked.policy) if asked.policy else default_policy_path())
-    evidence = collect(
-        paths, policy, asked.run_id, asked.release_id, asked.stage, sources=Sources.from_environment()
-    )
+    evidence = collect(paths, policy, asked.run_id, asked.release_id, asked.stage, sources=Sources.from_environment())
     now, began = utc_now(), dt.datetime.fromtimestamp(started_at, dt.UTC)
     decision, budgets = judge(policy, evidence, now, asked.stage), budgets_of(policy, asked.stage)
     return Look(

@@ -177,6 +177,16 @@ def column(name: str, convert: Callable[[Any], Any]) -> Callable[[pa.Table], pa.
     return change
 
 
+def marked(marks: dict[str, str] | None) -> Callable[[pa.Table], pa.Table]:
+    """Change what the table of per-user values says of itself; None: it says nothing."""
+
+    def change(table: pa.Table) -> pa.Table:
+        changed = {name.encode(): value for name, value in (marks or {}).items()}
+        return table.replace_schema_metadata(None if marks is None else {**table.schema.metadata, **changed})
+
+    return change
+
+
 def a_folder(paths: ReleasePaths) -> None:
     """Put a folder where the data-quality file was."""
     paths.data_quality_metrics.unlink()
@@ -290,7 +300,36 @@ POISONS = [
         "per_user.parquet",
     ),
     Poison("users of another evaluation", leftover_users, "different evaluations"),
-    Poison("half of the users", users_say(lambda table: table.slice(0, 300)), "300 users"),
+    Poison("half of the users", users_say(lambda table: table.slice(0, 300)), "300 are missing"),
+    Poison("users that the summary lacks", summary_says(users=590), "10 are too many"),
+    Poison(
+        "users missing in one slice only",
+        users_say(lambda table: table.slice(0, 890)),
+        "290 users (new items), the summary has 300: 10 are missing",
+    ),
+    Poison(
+        "a user moved to another slice",
+        users_say(column("user_slice", lambda found: ["high", *found[1:]])),
+        "199 users (low users), the summary has 200: 1 are missing",
+    ),
+    Poison("values that say nothing of themselves", users_say(marked(None)), "no run_id in its metadata"),
+    Poison("values of other days", users_say(marked({"window_end": "2026-01-11T00:00:00+00:00"})), "its window_end is"),
+    Poison(
+        "a window without a zone", users_say(marked({"window_start": "2026-01-05T00:00:00"})), "its window_start is"
+    ),
+    Poison("a window that is a word", users_say(marked({"window_start": "monday"})), "its window_start is monday"),
+    Poison("values of another candidate", users_say(marked({"run_id": CURRENT})), "its run_id is run-old"),
+    Poison("values against another run", users_say(marked({"against": "run-older"})), "its against is run-older"),
+    Poison(
+        "values of other files of the candidate",
+        users_say(marked({"candidate_manifest_sha256": "c" * 64})),
+        "its candidate_manifest_sha256 is",
+    ),
+    Poison(
+        "values of other files of the current run",
+        users_say(marked({"current_manifest_sha256": ""})),
+        "its current_manifest_sha256 is none",
+    ),
     Poison(
         "a user without a value",
         users_say(column("current_ndcg_at_10", lambda found: [None, *found[1:]])),
@@ -322,6 +361,12 @@ POISONS = [
         "no run 'run-new'",
     ),
 ]
+
+
+def test_a_window_is_the_same_in_any_zone(full: ReleasePaths) -> None:
+    """The instant counts, not how it is written."""
+    users_say(marked({"window_start": "2026-01-05T08:00:00+08:00"}))(full)
+    assert not isinstance(collected(full).per_user, Missing)
 
 
 @pytest.mark.parametrize("poison", POISONS, ids=lambda poison: poison.name)

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from model_release.statistics import Floats, Interval, bootstrap_interval, detectable_effect, t_interval, users_needed
+from model_release.bootstrap import bootstrap_interval
+from model_release.statistics import Floats, Interval, detectable_effect, holm, t_interval, t_p_below, users_needed
 
 SAMPLES = st.lists(st.floats(-1, 1), min_size=2, max_size=40).map(np.array)
 
@@ -91,16 +92,6 @@ def test_the_bootstrap_agrees_with_scipy() -> None:
     assert ours.upper == pytest.approx(theirs.high, abs=0.1 * width)
 
 
-def test_the_same_seed_gives_the_same_interval_in_blocks_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Memory is bounded by working in blocks; the answer does not depend on them."""
-    sample = skewed(np.random.default_rng(7), (300,))
-    whole = bootstrap_interval(sample, 0.95, resamples=500, seed=8)
-    assert whole == bootstrap_interval(sample, 0.95, resamples=500, seed=8)
-    assert whole != bootstrap_interval(sample, 0.95, resamples=500, seed=9)
-    monkeypatch.setattr("model_release.statistics._BLOCK_BYTES", 3 * sample.nbytes)
-    assert whole == bootstrap_interval(sample, 0.95, resamples=500, seed=8)
-
-
 @given(SAMPLES)
 def test_the_mean_lies_between_its_bounds(sample: Floats) -> None:
     """For any values, by both methods."""
@@ -161,3 +152,77 @@ def test_half_the_margin_needs_four_times_the_users() -> None:
 def test_a_shift_moves_everything_but_the_error() -> None:
     """The interval of the mean plus a constant."""
     assert Interval(1.0, 0.0, 2.0, 0.5, 9).shifted(-1.0) == Interval(0.0, -1.0, 1.0, 0.5, 9)
+
+
+@given(SAMPLES.filter(lambda sample: float(np.std(sample)) > 1e-9))
+def test_the_p_value_is_the_textbook_one(sample: Floats) -> None:
+    """It is that of scipy's one-sided test of "the mean is at least 0"."""
+    theirs = stats.ttest_1samp(sample, 0.0, alternative="less").pvalue
+    assert t_p_below(t_interval(sample, 0.95)) == pytest.approx(theirs, rel=1e-9, abs=1e-12)
+
+
+@given(SAMPLES, st.floats(0.6, 0.999))
+def test_p_value_and_bound_say_the_same(sample: Floats, confidence: float) -> None:
+    """The upper bound lies below 0 exactly if p is at most 1 - confidence."""
+    interval = t_interval(sample, confidence)
+    if abs(interval.upper) > 1e-12:
+        assert (interval.upper < 0) == (t_p_below(interval) <= 1 - confidence)
+
+
+def test_values_that_do_not_vary_have_a_certain_p_value() -> None:
+    """All users equally worse: certain.  No difference at all: no claim."""
+    assert t_p_below(t_interval(np.full(9, -0.5), 0.95)) == 0.0
+    assert t_p_below(t_interval(np.zeros(9), 0.95)) == 1.0
+
+
+def naive_holm(p_values: list[float], family: int) -> list[float]:
+    """Step down as the paper says: the smallest of k is held against alpha / k, the next against alpha / (k - 1)..."""
+    order = sorted(range(len(p_values)), key=lambda at: p_values[at])
+    steps = [min(1.0, p_values[at] * (family - rank)) for rank, at in enumerate(order)]
+    adjusted = [0.0] * len(p_values)
+    for rank, at in enumerate(order):
+        adjusted[at] = max(steps[: rank + 1])
+    return adjusted
+
+
+@given(st.lists(st.floats(0, 1), max_size=8), st.integers(0, 3))
+def test_holm_is_the_step_down_procedure(p_values: list[float], more: int) -> None:
+    """For any values; those of the family without a value count as 1."""
+    family = len(p_values) + more
+    assert holm(p_values, family) == pytest.approx(naive_holm(p_values, family))
+    assert holm(p_values, family) == pytest.approx(holm([*p_values, *[1.0] * more], family)[: len(p_values)])
+
+
+def test_holm_of_a_worked_example() -> None:
+    """Four p-values, by hand."""
+    assert holm([0.01, 0.04, 0.03, 0.005], 4) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.2], 1) == [0.2]
+    assert holm([], 3) == []
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8), st.data())
+def test_a_smaller_p_value_never_makes_another_larger(p_values: list[float], data: st.DataObject) -> None:
+    """More evidence of harm in one slice never takes a claim about another one back."""
+    at = data.draw(st.integers(0, len(p_values) - 1))
+    less = [*p_values[:at], p_values[at] * data.draw(st.floats(0, 1)), *p_values[at + 1 :]]
+    after, before = holm(less, len(less)), holm(p_values, len(p_values))
+    assert all(new <= old + 1e-12 for new, old in zip(after, before, strict=True))
+
+
+@pytest.mark.parametrize(("p_values", "family"), [([0.1, 0.2], 1), ([math.nan], 1), ([1.1], 1), ([-0.1], 2)])
+def test_holm_refuses_what_can_not_be(p_values: list[float], family: int) -> None:
+    """More claims than the family has, and numbers that are no probabilities."""
+    with pytest.raises(ValueError, match=r"family|probabilities"):
+        holm(p_values, family)
+
+
+def test_holm_claims_falsely_as_rarely_as_promised() -> None:
+    """With all hypotheses true, and correlated, the share of families with any claim is at most alpha."""
+    rng = np.random.default_rng(12)
+    trials, family = 4000, 3
+    shared = rng.normal(size=(trials, 1))
+    p_values = stats.norm.cdf((shared + rng.normal(size=(trials, family))) / math.sqrt(2))
+    any_claim = sum(min(holm(list(row), family)) <= 0.05 for row in p_values) / trials
+    uncorrected = float((p_values.min(axis=1) <= 0.05).mean())
+    assert any_claim <= 0.05 + 4 * math.sqrt(0.05 * 0.95 / trials)
+    assert uncorrected > 0.09, "the example would not need a correction"
