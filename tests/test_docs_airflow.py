@@ -112,18 +112,20 @@ def test_every_task_of_a_dag_is_named_in_its_order() -> None:
 @pytest.mark.usefixtures("airflow_home")
 def test_every_key_of_an_event_is_explained() -> None:
     """Of the two assets, and nothing that they do not say."""
-    from model_release.announcement import release_announcement, run_announcement
+    from model_release.announcement import of_release_verified, of_run
     from model_release.contract import utc_now
-    from model_release.registry import Current, Registry
+    from model_release.registry import Current, RegisteredRun, Registry
     from model_release_airflow.assets import RELEASE, RUN
 
     current = Current(run_id="a", release_id="r", since=utc_now(), generation=1)
-    registry = Registry(generation=1, current=current)
-    release = release_announcement(registry, [], run_id="a", release_id="r")
-    run = run_announcement(registry, run_id="a", release_id="r", algorithm="als")
+    pin = RegisteredRun(run_id="a", manifest_sha256="0" * 64, registered_at=utc_now(), release_id="r")
+    registry = Registry(generation=1, current=current, runs=(pin,))
+    release = of_release_verified(registry, [], run_id="a", release_id="r")
+    run = of_run(registry, run_id="a", release_id="r", algorithm="als")
     assert release is not None
+    assert run is not None
     assert names("airflow.md", "Assets", "asset") == {RUN.name, RELEASE.name}
     rows = {codes(row[0])[0]: row for row in table("airflow.md", "Extra of an event", "key")}
-    agree(set(rows), {*run, *release}, "airflow.md, extra of an event")
+    agree(set(rows), {*run.extra, *release.extra}, "airflow.md, extra of an event")
     for key, row in rows.items():
-        assert (row[1] == "yes", row[2] == "yes") == (key in run, key in release), key
+        assert (row[1] == "yes", row[2] == "yes") == (key in run.extra, key in release.extra), key

@@ -13,10 +13,11 @@ from typing import Any
 from airflow.sdk import Asset, AssetAlias
 from airflow.sdk.exceptions import AirflowRuntimeError
 
+from model_release.announcement import Announcement
+
 RUN = Asset("recommendation_run")
 RELEASE = Asset("recommendation_release")
 
-_LOOKED_AT = 100  # newest events of the asset, when looking whether one was announced before
 _log = logging.getLogger(__name__)
 
 
@@ -26,34 +27,38 @@ def announcing(asset: Asset) -> dict[str, Any]:
 
 
 def announce(
-    context: Mapping[str, Any], outlets: Sequence[Any], asset: Asset, extra: Mapping[str, Any], identity: Sequence[str]
+    context: Mapping[str, Any], outlets: Sequence[Any], asset: Asset, announcement: Announcement | None
 ) -> bool:
     """Emit an event of ``asset`` once the task has succeeded, unless it was emitted before; return whether.
 
     :param context: The task's.
-    :param outlets: The task's; one without the alias of ``asset`` announces nothing.
+    :param outlets: The task's; without the alias of ``asset`` nothing is announced.
     :param asset: What it is about.
-    :param extra: What the event says.
-    :param identity: The keys of ``extra`` that make two events the same one.
+    :param announcement: What the event says; None: there is nothing to say.
     """
     alias = _alias(asset)
-    if alias not in outlets:
+    if announcement is None or alias not in outlets:
         return False
-    if _announced(context, asset, {key: extra[key] for key in identity}):
-        _log.info("%s was announced before: %s", asset.name, dict(extra))
+    if _announced(context, asset, announcement):
+        _log.info("%s was announced before: %s", asset.name, announcement.extra)
         return False
-    context["outlet_events"][alias].add(asset, extra=dict(extra))
-    _log.info("announced as %s: %s", asset.name, dict(extra))
+    context["outlet_events"][alias].add(asset, extra=dict(announcement.extra))
+    _log.info("announced as %s: %s", asset.name, announcement.extra)
     return True
 
 
-def _announced(context: Mapping[str, Any], asset: Asset, wanted: Mapping[str, Any]) -> bool:
+def _announced(context: Mapping[str, Any], asset: Asset, announcement: Announcement) -> bool:
+    """Ask Airflow, which keeps an event together with the success of its task.
+
+    Only for events since the announced thing happened, of which there are none the first time: the question fails with
+    any event whose consumer still waits in the queue (apache/airflow #71360).
+    """
     try:
-        events = list(context["inlet_events"][asset].ascending(False).limit(_LOOKED_AT))
-    except AirflowRuntimeError as error:  # for example an asset that Airflow has not stored yet: nothing was announced
+        events = list(context["inlet_events"][asset].after(announcement.since.isoformat()))
+    except AirflowRuntimeError as error:  # a consumer that runs twice is better than one that never runs
         _log.warning("can't look at earlier events of %s: %s", asset.name, error)
         return False
-    return any(all(event.extra.get(key) == value for key, value in wanted.items()) for event in events)
+    return any(announcement.is_said_by(event.extra or {}) for event in events)
 
 
 def _alias(asset: Asset) -> AssetAlias:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +12,9 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowRuntimeError, Er
 from airflow.sdk.execution_time.comms import ErrorResponse
 from airflow.sdk.execution_time.context import OutletEventAccessors
 
+from model_release.contract import utc_now
 from model_release.ledger import Event, LedgerEntry, of_release
+from model_release.registry import set_latch
 from model_release_airflow.assets import RELEASE, RUN, announcing
 from model_release_airflow.context import Stores
 from model_release_airflow.operators.run_register import RunRegisterOperator
@@ -24,12 +27,11 @@ from tests.runs import publish_run
 
 
 class Airflow:
-    """Keeps events as Airflow does: those of a task that succeeded, newest first when asked so."""
+    """Keeps events as Airflow does: those of a task that succeeded."""
 
     def __init__(self) -> None:
         self.events: list[SimpleNamespace] = []
-        self.knows_the_asset = True
-        self._descending: bool | None = None
+        self.fails = False
 
     def execute(self, operator: Any) -> Any:
         """Run one try of a task; its events are kept if it succeeds."""
@@ -37,18 +39,16 @@ class Airflow:
         result = operator.execute(context(operator, outlet_events=outlets, inlet_events={RUN: self, RELEASE: self}))
         for accessor in outlets.values():
             for event in accessor.asset_alias_events:
-                self.events.append(SimpleNamespace(extra=event.extra, name=event.dest_asset_key.name))
+                name = event.dest_asset_key.name
+                self.events.append(SimpleNamespace(extra=event.extra, name=name, at=utc_now(), queued=False))
         return result
 
-    def ascending(self, ascending: bool = True) -> Airflow:
-        self._descending = not ascending
-        return self
-
-    def limit(self, limit: int) -> list[SimpleNamespace]:
-        if not self.knows_the_asset:
-            raise AirflowRuntimeError(ErrorResponse(error=ErrorType.ASSET_NOT_FOUND))
-        assert self._descending, "the newest events are wanted"
-        return self.events[::-1][:limit]
+    def after(self, since: str) -> list[SimpleNamespace]:
+        """Answer as the API server does, which fails over events of consumers that wait in the queue."""
+        found = [event for event in self.events if event.at >= dt.datetime.fromisoformat(since)]
+        if self.fails or any(event.queued for event in found):
+            raise AirflowRuntimeError(ErrorResponse(error=ErrorType.API_SERVER_ERROR))
+        return found
 
 
 @pytest.fixture
@@ -137,12 +137,43 @@ def test_a_run_is_announced_when_it_is_new(stores: Stores, airflow: Airflow) -> 
     assert event.extra["manifest_sha256"] == stores.runs.manifest_sha256("third")
 
 
-def test_an_asset_that_airflow_does_not_know_yet_is_announced(stores: Stores, airflow: Airflow) -> None:
-    """A question that fails is no reason to keep a release secret, or to fail it."""
-    airflow.knows_the_asset = False
+def test_a_run_that_another_release_registered_is_no_news(stores: Stores, airflow: Airflow) -> None:
+    """Released again by its id, it is the run that everybody heard of."""
+    airflow.execute(RunRegisterOperator(task_id="register", run_id="new", **announcing(RUN)))
+    assert airflow.events == []
+    assert stores.registry.read().registered("new") is not None
+
+
+def test_a_question_that_fails_neither_fails_the_task_nor_keeps_it_secret(stores: Stores, airflow: Airflow) -> None:
+    airflow.fails = True
     publish_run(stores.paths, "third", seed=3)
     airflow.execute(RunRegisterOperator(task_id="register", run_id="third", **announcing(RUN)))
     assert len(airflow.events) == 1
+
+
+def test_consumers_of_earlier_releases_that_still_wait_are_no_trouble(
+    stores: Stores, fleet: list[ReplicaServer], airflow: Airflow
+) -> None:
+    """Airflow can't be asked about their events; so only what came since the commit is asked about."""
+    airflow.events.append(SimpleNamespace(extra={}, name=RELEASE.name, at=utc_now(), queued=True))
+    passed(stores)
+    run(reload())
+    for _ in range(2):
+        airflow.execute(verify())
+    assert len(airflow.events) == 2
+    assert fleet[0].reads
+
+
+def test_a_latch_does_not_make_it_another_release(stores: Stores, fleet: list[ReplicaServer], airflow: Airflow) -> None:
+    """It raises the registry's generation; a cleared verification says the one at which the run became current."""
+    passed(stores)
+    run(reload())
+    airflow.execute(verify())
+    stores.registry.update(lambda state: set_latch(state, reason="why", by="me", at=utc_now()))
+    for server in fleet:
+        server.replica.look()
+    airflow.execute(verify())
+    assert [event.extra["generation"] for event in airflow.events] == [2]
 
 
 def test_operators_without_the_outlet_announce_nothing(stores: Stores, airflow: Airflow) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from airflow.sdk import BaseOperator
 
 from model_release import registry as transitions
-from model_release.announcement import RUN_IDENTITY, run_announcement
+from model_release.announcement import of_run
 from model_release.contract import utc_now
 from model_release.ledger import Event, LedgerEntry
 from model_release.phases import record
@@ -60,6 +60,6 @@ class RunRegisterOperator(BaseOperator):
             )
             record(stores.ledger, entry)
         self.log.info("run %s: %d files are what their manifest %s says", self.run_id, len(manifest.files), sha256[:12])
-        said = run_announcement(registry, run_id=self.run_id, release_id=release_id, algorithm=manifest.algorithm.name)
-        assets.announce(context, self.outlets, assets.RUN, said, RUN_IDENTITY)
+        new = of_run(registry, run_id=self.run_id, release_id=release_id, algorithm=manifest.algorithm.name)
+        assets.announce(context, self.outlets, assets.RUN, new)
         return {"run_id": self.run_id, "manifest_sha256": sha256, "generation": registry.generation}

@@ -10,7 +10,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from model_release import fleet
 from model_release.adapters.recommendation_api_client import RecommendationApiClient
-from model_release.announcement import RELEASE_IDENTITY, release_announcement
+from model_release.announcement import of_release_verified
 from model_release.artifact import GoldenRequest
 from model_release.contract import utc_now
 from model_release.ledger import Event, LedgerEntry
@@ -98,9 +98,8 @@ class RunVerifyOperator(BaseOperator):
             )
             record(stores.ledger, entry)
         self.log.info("verified: %s", dict(entry.details))
-        said = release_announcement(registry, stores.ledger.read(), run_id=self.run_id, release_id=release_id)
-        if said is not None:
-            assets.announce(context, self.outlets, assets.RELEASE, said, RELEASE_IDENTITY)
+        released = of_release_verified(registry, stores.ledger.read(), run_id=self.run_id, release_id=release_id)
+        assets.announce(context, self.outlets, assets.RELEASE, released)
         return {"run_id": self.run_id, "mode": self.mode, **entry.details}
 
     def _objections(
