@@ -321,3 +321,26 @@ def test_a_robot_that_takes_nothing_fails_nobody_and_is_not_asked_again(
     reasons = [entry.reason for entry in stores.ledger.read() if entry.event is Event.NOTIFIED]
     assert any("not sent" in reason and "93000" in reason for reason in reasons)
     assert not any(robot.key in reason for reason in reasons)
+
+
+def test_two_callbacks_at_the_same_time_tell_once(
+    stores: Stores, fleet: list[ReplicaServer], job: Job, robot: FakeWeCom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A callback that runs twice: both have read the ledger before either says that it tells."""
+    fleet[1].status = 500
+    operator = job.operator()
+    with pytest.raises(TaskDeferred) as deferred:
+        operator.execute(job.context(operator))
+    operator.execute_complete(job.context(operator), fire(deferred.value.trigger))
+    seen = stores.ledger.read()
+    ledger = type(stores.ledger)
+    read = ledger.read
+
+    def late(_: Any) -> list[LedgerEntry]:
+        monkeypatch.setattr(ledger, "read", read)
+        WeComStateNotifier().notify(job.context(operator))  # the other one comes in between
+        return seen
+
+    monkeypatch.setattr(ledger, "read", late)
+    WeComStateNotifier().notify(job.context(operator))
+    assert len([text for text in robot.texts if text.startswith("**")]) == 1

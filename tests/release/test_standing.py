@@ -134,6 +134,23 @@ def test_two_tries_that_wrote_the_same_fact_tell_it_once(job: Job) -> None:
     assert untold(job.ledger.read()) == first
 
 
+def test_a_cleared_run_that_finds_it_again_tells_it_again(job: Job) -> None:
+    """The same DAG run, in the same words, after it was over: news, since it stands again."""
+    for number, found in enumerate([DOWN, None, DOWN]):
+        entries = news(
+            job.ledger.read(),
+            [found] if found else [],
+            {},
+            replicas=[ONE],
+            release_id="reconcile:1",
+            by="test",
+            at=NOW + dt.timedelta(minutes=number),
+            generation=4,
+        )
+        assert all(job.ledger.append(entry) for entry in entries)
+        assert job.tell() is not None
+
+
 def test_two_who_tell_at_the_same_time_tell_it_once(job: Job) -> None:
     """Both read before either claims: the claim is one fact, whoever writes it."""
     job.look(DOWN)
