@@ -65,7 +65,8 @@ def of_equals(values: Floats) -> Draw:
     """Draw the same, but let a coin say for every user which run is the candidate: two equal ones."""
 
     def draw(rng: np.random.Generator, n: int) -> Floats:
-        return values[rng.integers(len(values), size=n)] * rng.choice((-1.0, 1.0), size=n)
+        signs: Floats = rng.choice((-1.0, 1.0), size=n)
+        return values[rng.integers(len(values), size=n)] * signs
 
     return draw
 

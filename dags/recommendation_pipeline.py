@@ -16,6 +16,7 @@ import pendulum
 from airflow.sdk import CronTriggerTimetable, dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
+from model_release_airflow.assets import RELEASE, RUN, announcing
 from model_release_airflow.context import decisions_fail
 from model_release_airflow.failures import record_failure
 from model_release_airflow.form import PIPELINE_PARAMS, read_form
@@ -100,7 +101,7 @@ def recommendation_pipeline() -> None:
         checked
         >> trained
         >> evaluate(trained)  # type: ignore[arg-type]  # the task's result, once it has run
-        >> RunRegisterOperator(task_id="register", run_id=run_id)
+        >> RunRegisterOperator(task_id="register", run_id=run_id, **announcing(RUN))
         >> QualityGateSensor(task_id="quality_gate", run_id=run_id)
         >> ModelReloadOperator(
             task_id="model_reload",
@@ -110,7 +111,7 @@ def recommendation_pipeline() -> None:
             lease_seconds="{{ params.lease_hours * 3600 }}",
             prepare_only="{{ params.dry_run }}",
         )
-        >> RunVerifyOperator(task_id="verify", run_id=run_id, mode=mode)
+        >> RunVerifyOperator(task_id="verify", run_id=run_id, mode=mode, **announcing(RELEASE))
         >> ReleaseCloseOperator(task_id="close_release", retries=3).as_teardown()
     )
 

@@ -12,6 +12,7 @@ import datetime as dt
 import pendulum
 from airflow.sdk import dag, get_current_context, task
 
+from model_release_airflow.assets import RELEASE, announcing
 from model_release_airflow.context import Stores, asked_at, decisions_fail, release_id_of
 from model_release_airflow.failures import record_failure
 from model_release_airflow.form import ROLLBACK_PARAMS, check_keys
@@ -63,7 +64,7 @@ def recommendation_rollback() -> None:
         choose_run()
         >> LatchOperator(task_id="latch", action="{{ 'set' if params.set_latch else 'keep' }}", reason=reason)
         >> ModelReloadOperator(task_id="model_reload", run_id=run_id, cause="rollback", reason=reason)
-        >> RunVerifyOperator(task_id="verify", run_id=run_id)
+        >> RunVerifyOperator(task_id="verify", run_id=run_id, **announcing(RELEASE))
         >> ReleaseCloseOperator(task_id="close_release").as_teardown()
     )
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Protocol
 
 from model_release.contract import (
@@ -13,6 +15,7 @@ from model_release.contract import (
     ReloadReceipt,
     ReloadRequest,
     Trial,
+    WorkerReport,
 )
 from model_release.errors import InvalidInputError, ReplicaError, ReplicaRefusedError, ReplicaUnreachableError
 from model_release.registry import Candidate, Registry
@@ -21,6 +24,29 @@ _MAX_PARALLEL = 16
 _NOBODY = "no replica to talk to: configure the address of the recommendation API"
 
 TrialKey = tuple[str, str, float, str]
+
+
+class Kind(enum.StrEnum):
+    """In which way a replica does not serve what is desired."""
+
+    UNREACHABLE = "unreachable"  # an outage: nobody knows what it serves
+    REFUSED = "refused"  # it does not tell what it serves
+    UNREADABLE = "unreadable"  # it can't read the registry, or finds it older than what it serves
+    WORKERS = "workers"  # not as many workers report as there should be
+    BEHIND = "behind"  # a worker serves an older generation
+    AHEAD = "ahead"  # a worker serves a newer one: the registry went back
+    RUN = "run"  # the right generation, another run
+    TRIAL = "trial"  # the right generation, another trial
+    DEGRADED = "degraded"  # it can't use what it was told to serve
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """One way in which one replica differs from what is desired; ``text`` is for people."""
+
+    replica: str
+    kind: Kind
+    text: str
 
 
 class Replica(Protocol):
@@ -93,35 +119,60 @@ def disagreements(replicas: Sequence[Replica], desired: Registry) -> list[str]:
     Raises:
         InvalidInputError: there are no replicas; nobody can't agree.
     """
-    found: list[str] = []
+    return [f"{found.replica}: {found.text}" for found in observe(replicas, desired)]
 
-    def ask(replica: Replica) -> None:
-        found.extend(f"{replica.url}: {reason}" for reason in deviations(replica.models(), desired))
 
-    errors = _everywhere(replicas, ask)
-    return sorted(found) + [f"{error.replica}: {error}" for error in errors]
+def observe(replicas: Sequence[Replica], desired: Registry) -> list[Deviation]:
+    """Read every replica once; return each way in which one differs from ``desired``, those without an answer last.
+
+    Raises:
+        InvalidInputError: there are no replicas.
+    """
+    found: list[Deviation] = []
+    errors = _everywhere(replicas, lambda replica: found.extend(differences(replica.url, replica.models(), desired)))
+    found.sort(key=lambda deviation: (deviation.replica, deviation.text))
+    return found + [
+        Deviation(
+            error.replica, Kind.REFUSED if isinstance(error, ReplicaRefusedError) else Kind.UNREACHABLE, str(error)
+        )
+        for error in errors
+    ]
 
 
 def deviations(report: ModelsReport, desired: Registry) -> list[str]:
     """Return how one replica differs from ``desired``; an empty list means that every worker serves it."""
+    return [found.text for found in differences(report.replica, report, desired)]
+
+
+def differences(url: str, report: ModelsReport, desired: Registry) -> list[Deviation]:
+    """Return each way in which the replica at ``url`` differs from ``desired``, at most one of each worker."""
     if report.problem is not None:
-        return [f"can't read the registry: {report.problem}"]
-    reasons = []
+        return [Deviation(url, Kind.UNREADABLE, f"can't read the registry: {report.problem}")]
+    found = []
     if not report.workers or len(report.workers) != report.workers_expected:
-        reasons.append(f"{len(report.workers)} of {report.workers_expected} workers report")
+        text = f"{len(report.workers)} of {report.workers_expected} workers report"
+        found.append(Deviation(url, Kind.WORKERS, text))
+    for worker in report.workers:
+        difference = _difference(worker, desired)
+        if difference is not None:
+            kind, text = difference
+            found.append(Deviation(url, kind, f"worker {worker.pid} {text}"))
+    return found
+
+
+def _difference(worker: WorkerReport, desired: Registry) -> tuple[Kind, str] | None:
     current = desired.current.run_id if desired.current else None
     trial = trial_key(desired.candidate)
-    for worker in report.workers:
-        who = f"worker {worker.pid}"
-        if worker.generation != desired.generation:
-            reasons.append(f"{who} is at generation {worker.generation}, desired is {desired.generation}")
-        elif worker.current != current:
-            reasons.append(f"{who} serves run {worker.current}, desired is {current}")
-        elif trial_key(worker.candidate) != trial:
-            reasons.append(f"{who} tries {trial_key(worker.candidate)}, desired is {trial}")
-        elif worker.degraded is not None:
-            reasons.append(f"{who} is degraded: {worker.degraded}")
-    return reasons
+    if worker.generation != desired.generation:
+        kind = Kind.BEHIND if worker.generation < desired.generation else Kind.AHEAD
+        return kind, f"is at generation {worker.generation}, desired is {desired.generation}"
+    if worker.current != current:
+        return Kind.RUN, f"serves run {worker.current}, desired is {current}"
+    if trial_key(worker.candidate) != trial:
+        return Kind.TRIAL, f"tries {trial_key(worker.candidate)}, desired is {trial}"
+    if worker.degraded is not None:
+        return Kind.DEGRADED, f"is degraded: {worker.degraded}"
+    return None
 
 
 def trial_key(trial: Candidate | Trial | None) -> TrialKey | None:

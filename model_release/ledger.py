@@ -29,6 +29,13 @@ class Event(enum.StrEnum):
     LATCH_SET = "latch_set"
     LATCH_CLEARED = "latch_cleared"
     NOTIFIED = "notified"
+    DEVIATED = "deviated"  # something does not serve what is desired, and following did not heal it
+    HEALED = "healed"  # a replica lagged, was told to follow, and serves what is desired
+    RECOVERED = "recovered"  # what had deviated does so no more
+
+
+# Each of them is news whenever it happens, even in the same words.
+_EVERY_TIME = frozenset({Event.GATE_DECIDED, Event.REJECTED, Event.DEVIATED, Event.HEALED, Event.RECOVERED})
 
 
 class LedgerEntry(Frozen):
@@ -55,9 +62,10 @@ class LedgerEntry(Frozen):
     def key(self) -> tuple[str, str, str | None, int | None, str, dt.datetime | None]:
         """What makes two entries the same fact: a retried task reports it once.
 
-        A gate that is asked again decides again, even if it says the same: its last word counts.
+        A gate that is asked again decides again, even if it says the same: its last word counts.  So does each time that
+        something deviates, heals or recovers.
         """
-        when = self.at if self.event in {Event.GATE_DECIDED, Event.REJECTED} else None
+        when = self.at if self.event in _EVERY_TIME else None
         return (self.event.value, self.release_id, self.run_id, self.generation, self.reason, when)
 
 

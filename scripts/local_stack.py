@@ -105,6 +105,7 @@ class LocalStack:
             "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(airflow / "logs"),
             "AIRFLOW_CONN_RECOMMENDATION_API": json.dumps(connection),
             "RECOMMENDATION_PIPELINE_SCHEDULE": self.schedule,
+            "RECOMMENDATION_RECONCILE_STATE_SCHEDULE": "",  # only when somebody starts it
             "MODEL_RELEASE_HOME": str(self.home),
             "MODEL_RELOAD_TOKEN": self.reload_token,
             "OPENBLAS_NUM_THREADS": "1",

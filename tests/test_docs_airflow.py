@@ -40,17 +40,19 @@ def test_every_field_of_a_form_is_explained(dag: str) -> None:
 
 
 def parts() -> Mapping[str, Callable[..., Any]]:
+    from model_release_airflow.notifications.state import WeComStateNotifier
     from model_release_airflow.notifications.wecom import WeComRobotNotifier
     from model_release_airflow.operators.latch import LatchOperator
     from model_release_airflow.operators.model_reload import ModelReloadOperator
     from model_release_airflow.operators.release_close import ReleaseCloseOperator
     from model_release_airflow.operators.run_register import RunRegisterOperator
     from model_release_airflow.operators.run_verify import RunVerifyOperator
+    from model_release_airflow.operators.state_reconcile import StateReconcileOperator
     from model_release_airflow.sensors.quality_gate import QualityGateSensor
 
     found: Sequence[Any] = (
         RunRegisterOperator, QualityGateSensor, ModelReloadOperator, RunVerifyOperator, ReleaseCloseOperator,
-        LatchOperator, WeComRobotNotifier,
+        LatchOperator, StateReconcileOperator, WeComRobotNotifier, WeComStateNotifier,
     )  # fmt: skip
     return {part.__name__: part for part in found}
 
@@ -60,7 +62,7 @@ def parts() -> Mapping[str, Callable[..., Any]]:
     "name",
     [
         "RunRegisterOperator", "QualityGateSensor", "ModelReloadOperator", "RunVerifyOperator",
-        "ReleaseCloseOperator", "LatchOperator", "WeComRobotNotifier",
+        "ReleaseCloseOperator", "LatchOperator", "StateReconcileOperator", "WeComRobotNotifier", "WeComStateNotifier",
     ],
 )  # fmt: skip
 def test_every_parameter_of_an_airflow_part_is_explained(name: str) -> None:
@@ -98,10 +100,32 @@ def test_every_field_of_the_connection_is_explained() -> None:
 @pytest.mark.usefixtures("airflow_home")
 def test_every_task_of_a_dag_is_named_in_its_order() -> None:
     """The line of tasks below each DAG's heading is the order in its file."""
-    for dag in ("pipeline", "rollback"):
+    for dag in ("pipeline", "rollback", "reconcile_state"):
         text = section("airflow.md", f"`recommendation_{dag}`")
-        written = re.findall(r"\w+", next(line for line in text.splitlines() if " >> " in line))
+        written = re.findall(r"\w+", next(line for line in text.splitlines() if line.startswith("    ")))
         source = (PROJECT / "dags" / f"recommendation_{dag}.py").read_text(encoding="utf-8")
         found = re.findall(r'task_id="(\w+)"', source)
         assert written[-len(found) :] == found, dag
         assert set(written[: -len(found)]) == set(re.findall(r"^@task.*?\ndef (\w+)", source, re.MULTILINE)), dag
+
+
+@pytest.mark.usefixtures("airflow_home")
+def test_every_key_of_an_event_is_explained() -> None:
+    """Of the two assets, and nothing that they do not say."""
+    from model_release.announcement import of_release_verified, of_run
+    from model_release.contract import utc_now
+    from model_release.registry import Current, RegisteredRun, Registry
+    from model_release_airflow.assets import RELEASE, RUN
+
+    current = Current(run_id="a", release_id="r", since=utc_now(), generation=1)
+    pin = RegisteredRun(run_id="a", manifest_sha256="0" * 64, registered_at=utc_now(), release_id="r")
+    registry = Registry(generation=1, current=current, runs=(pin,))
+    release = of_release_verified(registry, [], run_id="a", release_id="r")
+    run = of_run(registry, run_id="a", release_id="r", algorithm="als")
+    assert release is not None
+    assert run is not None
+    assert names("airflow.md", "Assets", "asset") == {RUN.name, RELEASE.name}
+    rows = {codes(row[0])[0]: row for row in table("airflow.md", "Extra of an event", "key")}
+    agree(set(rows), {*run.extra, *release.extra}, "airflow.md, extra of an event")
+    for key, row in rows.items():
+        assert (row[1] == "yes", row[2] == "yes") == (key in run.extra, key in release.extra), key

@@ -49,6 +49,9 @@ def get_provider_info() -> dict[str, Any]:
                 },
             }
         ],
-        "notifications": ["model_release_airflow.notifications.wecom.WeComRobotNotifier"],
+        "notifications": [
+            "model_release_airflow.notifications.wecom.WeComRobotNotifier",
+            "model_release_airflow.notifications.state.WeComStateNotifier",
+        ],
         "extra-links": ["model_release_airflow.operators.links.ModelsLink"],
     }

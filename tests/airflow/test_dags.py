@@ -19,6 +19,7 @@ from airflow.sdk.execution_time.context import set_current_context
 from model_release.contract import utc_now
 from model_release.errors import InvalidInputError
 from model_release.registry import promote
+from model_release_airflow.assets import RELEASE
 from model_release_airflow.context import Stores
 from model_release_airflow.form import read_form
 from scripts.check_dags import read_dags
@@ -76,6 +77,29 @@ def test_the_way_back_runs_as_soon_as_it_is_asked_for(dags: dict[str, Any]) -> N
         assert dags[dag_id].is_paused_upon_creation is False
 
 
+def test_the_state_is_reconciled_every_few_minutes_from_the_start(dags: dict[str, Any]) -> None:
+    """One look at a time, the past is not made up for, and nobody has to turn it on."""
+    dag = dags["recommendation_reconcile_state"]
+    assert dag.timetable.expression == "*/5 * * * *"
+    assert (dag.catchup, dag.max_active_runs, dag.is_paused_upon_creation) == (False, 1, False)
+    assert chain(dag) == ["reconcile_state"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "dag_id"),
+    [
+        ("RECOMMENDATION_PIPELINE_SCHEDULE", "recommendation_pipeline"),
+        ("RECOMMENDATION_RECONCILE_STATE_SCHEDULE", "recommendation_reconcile_state"),
+    ],
+)
+def test_a_schedule_is_changed_or_turned_off_by_the_environment(
+    monkeypatch: pytest.MonkeyPatch, variable: str, dag_id: str
+) -> None:
+    for cron in ("7 * * * *", ""):
+        monkeypatch.setenv(variable, cron)
+        assert getattr(read_dags().dags[dag_id].timetable, "expression", "") == cron
+
+
 def test_rollback_waits_for_no_gate(dags: dict[str, Any]) -> None:
     assert chain(dags["recommendation_rollback"]) == ["choose_run", "latch", "model_reload", "verify", "close_release"]
 
@@ -121,7 +145,7 @@ def test_reading_the_dag_files_imports_nothing_heavy() -> None:
     code = """
 import sys
 sys.path[:0] = ["dags"]
-import recommendation_pipeline, recommendation_rollback, recommendation_latch
+import recommendation_pipeline, recommendation_rollback, recommendation_latch, recommendation_reconcile_state
 heavy = {"polars", "scipy", "implicit", "pandera", "matplotlib", "pipeline"} & set(sys.modules)
 assert not heavy, heavy
 """
@@ -190,3 +214,16 @@ def test_the_documented_chains_can_be_appended_to_another_dag(number: int, tasks
     assert chain(dag) == tasks
     assert dag.get_task("close_release").is_teardown
     assert len(blocks()) == 2
+
+
+def test_the_documented_consumer_is_scheduled_on_our_asset_and_reads_its_event() -> None:
+    """The code block of the how-to guide: a DAG that runs when a model was released, and says which."""
+    guide = (PROJECT / "docs/how-to/react-to-a-release.md").read_text(encoding="utf-8")
+    code = guide.split("```python\n")[1].split("```")[0]
+    names: dict[str, Any] = {}
+    exec(compile(code.replace("\nafter_a_release()", "\nmade = after_a_release()"), "guide", "exec"), names)  # noqa: S102
+    dag = names["made"]
+    assert list(dag.timetable.asset_condition.objects) == [RELEASE]
+    extra = {"run_id": "a", "generation": 7, "rollback": True}
+    said = dag.get_task("tell").python_callable({RELEASE: [SimpleNamespace(extra=extra)]})
+    assert said == "went back to a, generation 7"

@@ -19,6 +19,7 @@ from model_release.messages import Message, compose
 from model_release_airflow.context import Stores, actor, release_id_of
 
 DEFAULT_CONN_ID = "wecom_robot"
+_log = logging.getLogger(__name__)
 
 
 class WeComRobotNotifier(BaseNotifier):
@@ -55,7 +56,7 @@ class WeComRobotNotifier(BaseNotifier):
             return
         self.log.log(logging.INFO if message.good else logging.WARNING, "%s", message.markdown)
         try:
-            self._tell(message)
+            tell_robot(self.conn_id, message)
         except ModelReleaseError as error:  # no message is worth a release; a key that is none is one of these
             self.log.exception("the robot was not told")
             self._claim(context, stores, release_id, f"{message.fact}: not sent: {error}")
@@ -65,24 +66,30 @@ class WeComRobotNotifier(BaseNotifier):
         entry = LedgerEntry(at=utc_now(), event=Event.NOTIFIED, release_id=release_id, by=actor(context), reason=fact)
         return stores.ledger.append(entry)
 
-    def _tell(self, message: Message) -> None:
-        try:
-            connection = BaseHook.get_connection(self.conn_id)
-        except AirflowNotFoundException:
-            self.log.info("no connection %r: told the log only", self.conn_id)
-            return
-        extra = connection.extra_dejson
-        url = f"{connection.schema or 'https'}://{connection.host}" if connection.host else WECOM_URL
-        if connection.host and connection.port:
-            url += f":{connection.port}"
-        robot = WeComRobot(connection.password or "", url=url, proxy=extra.get("proxy"))
-        try:
-            robot.send_markdown(message.markdown)
-            mentioned, mobiles = (_names(extra.get(name)) for name in ("mentioned", "mobiles"))
-            if not message.good and (mentioned or mobiles):
-                robot.send_text(message.title, mentioned=mentioned, mobiles=mobiles)  # markdown can't mention all
-        finally:
-            robot.close()
+
+def tell_robot(conn_id: str, message: Message) -> None:
+    """Send a message to the robot of a connection; without the connection, the log was told and that is all.
+
+    Raises:
+        ModelReleaseError: it was not told, or the connection holds no usable key.
+    """
+    try:
+        connection = BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException:
+        _log.info("no connection %r: told the log only", conn_id)
+        return
+    extra = connection.extra_dejson
+    url = f"{connection.schema or 'https'}://{connection.host}" if connection.host else WECOM_URL
+    if connection.host and connection.port:
+        url += f":{connection.port}"
+    robot = WeComRobot(connection.password or "", url=url, proxy=extra.get("proxy"))
+    try:
+        robot.send_markdown(message.markdown)
+        mentioned, mobiles = (_names(extra.get(name)) for name in ("mentioned", "mobiles"))
+        if not message.good and (mentioned or mobiles):
+            robot.send_text(message.title, mentioned=mentioned, mobiles=mobiles)  # markdown can't mention all
+    finally:
+        robot.close()
 
 
 def _names(value: object) -> list[str]:

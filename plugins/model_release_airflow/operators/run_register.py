@@ -8,9 +8,11 @@ from typing import Any
 from airflow.sdk import BaseOperator
 
 from model_release import registry as transitions
+from model_release.announcement import of_run
 from model_release.contract import utc_now
 from model_release.ledger import Event, LedgerEntry
 from model_release.phases import record
+from model_release_airflow import assets
 from model_release_airflow.context import Stores, actor, decisions_fail, optional_text, release_id_of
 from model_release_airflow.failures import record_failure
 
@@ -18,7 +20,8 @@ from model_release_airflow.failures import record_failure
 class RunRegisterOperator(BaseOperator):
     """Read every byte of a run, compare it with its manifest, and pin the manifest in the registry.
 
-    Changes nothing that is served.  Returns ``{run_id, manifest_sha256, generation}``.
+    Changes nothing that is served.  Returns ``{run_id, manifest_sha256, generation}``.  With
+    ``**assets.announcing(assets.RUN)`` other DAGs hear of a run that is new.
 
     :param run_id: The run. (templated)
     :param release_id: Which release this is part of; default: derived from the DAG run. (templated)
@@ -57,4 +60,6 @@ class RunRegisterOperator(BaseOperator):
             )
             record(stores.ledger, entry)
         self.log.info("run %s: %d files are what their manifest %s says", self.run_id, len(manifest.files), sha256[:12])
+        new = of_run(registry, run_id=self.run_id, release_id=release_id, algorithm=manifest.algorithm.name)
+        assets.announce(context, self.outlets, assets.RUN, new)
         return {"run_id": self.run_id, "manifest_sha256": sha256, "generation": registry.generation}

@@ -10,12 +10,14 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from model_release import fleet
 from model_release.adapters.recommendation_api_client import RecommendationApiClient
+from model_release.announcement import of_release_verified
 from model_release.artifact import GoldenRequest
 from model_release.contract import utc_now
 from model_release.ledger import Event, LedgerEntry
 from model_release.phases import record
 from model_release.registry import Registry
 from model_release.verification import objection, questions, serving_runs
+from model_release_airflow import assets
 from model_release_airflow.context import Stores, actor, decisions_fail, optional_text, release_id_of
 from model_release_airflow.failures import record_failure
 from model_release_airflow.hooks.recommendation_api import DEFAULT_CONN_ID, RecommendationApiHook
@@ -30,7 +32,8 @@ class RunVerifyOperator(BaseOperator):
 
     A run in mode ``primary`` must answer itself, in full; while one is on trial, users must still get the current
     run (or, in a canary, one of the two), and every worker must report the trial.  Wrong answers put the run from
-    before back.  Returns ``{run_id, mode, replicas, requests}``.
+    before back.  Returns ``{run_id, mode, replicas, requests}``.  With ``**assets.announcing(assets.RELEASE)`` other DAGs
+    hear of a run that users get now.
 
     :param run_id: The run that was released or put on trial. (templated)
     :param mode: ``primary``, ``shadow`` or ``canary``. (templated)
@@ -95,6 +98,8 @@ class RunVerifyOperator(BaseOperator):
             )
             record(stores.ledger, entry)
         self.log.info("verified: %s", dict(entry.details))
+        released = of_release_verified(registry, stores.ledger.read(), run_id=self.run_id, release_id=release_id)
+        assets.announce(context, self.outlets, assets.RELEASE, released)
         return {"run_id": self.run_id, "mode": self.mode, **entry.details}
 
     def _objections(
