@@ -227,9 +227,9 @@ def test_a_generation_that_moves_while_replicas_are_told_is_not_waited_for(
     move_on(stores)
     honest = fleet[1].post
 
-    def post(body: bytes, authorization: str) -> Any:
+    def post(path: str, body: bytes, authorization: str) -> Any:
         stores.registry.update(lambda state: transitions.set_latch(state, reason="why", by="me", at=utc_now()))
-        return honest(body, authorization)
+        return honest(path, body, authorization)
 
     monkeypatch.setattr(fleet[1], "post", post)
     assert job.run()["outcome"] == "moved"
