@@ -56,7 +56,7 @@ def of_population(values: Floats) -> Draw:
     centred: Floats = np.asarray(values - values.mean())
 
     def draw(rng: np.random.Generator, n: int) -> Floats:
-        return np.asarray(centred[rng.integers(len(centred), size=n)], np.float64)
+        return np.take(centred, rng.integers(len(centred), size=n))
 
     return draw
 
@@ -65,8 +65,8 @@ def of_equals(values: Floats) -> Draw:
     """Draw the same, but let a coin say for every user which run is the candidate: two equal ones."""
 
     def draw(rng: np.random.Generator, n: int) -> Floats:
-        signs: Floats = rng.choice((-1.0, 1.0), size=n)
-        return values[rng.integers(len(values), size=n)] * signs
+        drawn: Floats = np.take(values, rng.integers(len(values), size=n))
+        return drawn * rng.choice((-1.0, 1.0), size=n)
 
     return draw
 
