@@ -65,8 +65,8 @@ def of_equals(values: Floats) -> Draw:
     """Draw the same, but let a coin say for every user which run is the candidate: two equal ones."""
 
     def draw(rng: np.random.Generator, n: int) -> Floats:
-        drawn: Floats = np.take(values, rng.integers(len(values), size=n))
-        return drawn * rng.choice((-1.0, 1.0), size=n)
+        signs: Floats = rng.choice((-1.0, 1.0), size=n)
+        return np.asarray(np.take(values, rng.integers(len(values), size=n)) * signs, dtype=np.float64)
 
     return draw
 
