@@ -185,6 +185,26 @@ def test_the_documented_chain_promotes_a_good_run_and_withdraws_a_bad_one(
     assert ("errors" in told.markdown) is not good
 
 
+def test_a_rejected_trial_may_be_tried_again_and_not_promoted(
+    stores: Stores, fleet: list[ReplicaServer], answers: Answers, policy: Path
+) -> None:
+    """Passed anew before a trial: a new trial stands on that word, a promotion still needs one on trial."""
+    start_trial(stores)
+    answers.errors = 0.5
+    with pytest.raises(GateRejectedError):
+        gate(policy).execute(context())
+    close = ReleaseCloseOperator(task_id="close_release", put_back_seconds=1.0)
+    close.execute(context(close))
+    passed(stores)
+    usual: dict[str, Any] = {"run_id": "new", "poll_seconds": 0.05, "timeout_seconds": 1.0, "put_back_seconds": 1.0}
+    promote = ModelReloadOperator(task_id="model_reload", **usual)
+    with pytest.raises(AirflowFailException, match="on trial is 'fail'"):
+        promote.execute(context(promote))
+    again = ModelReloadOperator(task_id="start_trial", mode="canary", rollout=0.2, lease_seconds=900, **usual)
+    assert again.execute(context(again))["mode"] == "canary"
+    assert {server.replica.served.candidate.run_id for server in fleet if server.replica.served.candidate} == {"new"}
+
+
 def test_a_rejection_on_trial_may_skip(trial: Stores, answers: Answers, policy: Path) -> None:
     """The ledger says rejected all the same, so that the end of the release withdraws the run."""
     answers.errors = 0.5
