@@ -66,7 +66,8 @@ def of_equals(values: Floats) -> Draw:
 
     def draw(rng: np.random.Generator, n: int) -> Floats:
         drawn: Floats = np.take(values, rng.integers(len(values), size=n))
-        return drawn * rng.choice((-1.0, 1.0), size=n)
+        signs: Floats = rng.choice(np.array([-1.0, 1.0]), size=n)
+        return drawn * signs
 
     return draw
 
