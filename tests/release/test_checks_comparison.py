@@ -483,3 +483,36 @@ def test_other_seeds_and_slices_are_resampled_apart() -> None:
     ]
     alone = [each for one in checks for each in judge(policy(one), GOOD, NOW).results[2:]]
     assert list(judge(policy(*checks), GOOD, NOW).results[2:]) == alone
+
+
+@pytest.mark.parametrize(("changed", "by"), [(4, 0.4), (40, -0.4)])
+def test_the_bootstrap_of_the_gate_is_never_narrower_than_students(changed: int, by: float) -> None:
+    """Where few users change, resamples of almost nothing are too sure: the outer of both counts, on either side."""
+    current = values(users=120)[1]
+    candidate = current.copy()
+    candidate[:changed] += by * np.random.default_rng(2).exponential(1.0, changed)
+    by_t, ours = (compared(candidate, current, method=method, margin=0.02) for method in ("t", "bootstrap"))
+    alone = bootstrap.bootstrap_interval(candidate - current, 0.95, resamples=2000, seed=0)
+    assert ours.interval is not None
+    assert by_t.interval is not None
+    assert by_t.interval[0] is not None
+    assert by_t.interval[1] is not None
+    expected = min(by_t.interval[0], alone.lower), max(by_t.interval[1], alone.upper)
+    assert ours.interval == pytest.approx(expected, abs=1e-9)
+    assert expected != pytest.approx((alone.lower, alone.upper), abs=1e-4), "the example would not tell"
+    assert ours.details["p_below"] >= by_t.details["p_below"]
+
+
+def test_the_larger_p_value_counts() -> None:
+    """A claim of harm has to hold by bootstrap and by Student's t: by whichever is less sure."""
+    current = values(users=120)[1]
+    student_is_larger = []
+    for sign in (-1.0, 1.0):
+        candidate = current - 0.02 + sign * (np.random.default_rng(2).exponential(0.1, 120) - 0.1) - 0.015
+        by_t, ours = (compared(candidate, current, method=method, margin=0.02) for method in ("t", "bootstrap"))
+        contrast = candidate - current + 0.02
+        found = bootstrap.pivots(contrast[:, None], resamples=2000, seed=0)[:, 0]
+        alone = bootstrap.pivot_p_below(bootstrap.pivot_interval(contrast, found, 0.95), found)
+        assert ours.details["p_below"] == pytest.approx(max(alone, by_t.details["p_below"]))
+        student_is_larger.append(by_t.details["p_below"] > alone)
+    assert set(student_is_larger) == {True, False}, "the examples would not tell"
