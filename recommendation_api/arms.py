@@ -70,8 +70,8 @@ class Arms:
         Returns:
             What the name of the request must end with, so that :meth:`arm_of` finds the arm again; empty without a canary.
         """
-        if serving is not self._serving:
-            self._follow(serving, now)
+        if serving is not self._serving and not self._follow(serving):
+            return ""
         trial = self._trial
         if trial is None or now >= serving.lease_until:
             return ""
@@ -95,15 +95,21 @@ class Arms:
         distinct = {arm: trial.users[arm].dump() for arm in ARMS} if trial is not None and known else {}
         return TrialUsers(release_id=canary.release_id, generation=canary.generation, distinct=distinct)
 
-    def _follow(self, serving: Serving, now: float) -> None:
-        """Find the trial of another ``serving``: the rare part of :meth:`note`."""
-        canary, old = _canary(serving, now), self._trial
+    def _follow(self, serving: Serving) -> bool:
+        """Find the trial of another ``serving``: the rare part of :meth:`note`; return whether it is none of the past.
+
+        A slow answer may come after the switch; it must not bring a trial back, nor end one whose lease was renewed.
+        """
+        if self._serving is not None and serving.generation < self._serving.generation:
+            return False
+        canary, old = _canary(serving, float("-inf")), self._trial
         self._serving = serving
         if canary is None:
             self._trial = None
         elif old is None or (old.release_id, old.generation) != (canary.release_id, canary.generation):
             marks: dict[str, str] = {arm: f".{mark}{canary.generation:x}" for mark, arm in _MARKS.items()}
             self._trial = _Trial(canary.release_id, canary.generation, marks, {arm: DistinctCount() for arm in ARMS})
+        return True
 
 
 def answers(families: Iterable[Metric]) -> Metric:

@@ -105,6 +105,18 @@ def test_users_are_counted_once_and_from_zero_in_every_trial() -> None:
     assert shown(world.arms.users()) == {"current": 0, "candidate": 1}
 
 
+def test_a_slow_answer_from_before_a_switch_disturbs_no_trial() -> None:
+    """It belongs to no arm, and those who were counted since stay counted; so they do when it outlives its lease."""
+    world = World(canary(generation=3))
+    world.note("a", "current")
+    for old in (canary(generation=2), Serving()):
+        assert world.arms.note(old, "slow", "candidate", NOW) == ""
+    assert shown(world.arms.users()) == {"current": 1, "candidate": 0}
+    assert world.arms.note(canary(generation=3, lease_until=NOW), "slow", "candidate", NOW) == ""
+    assert world.note("b", "current") == ".cur3"
+    assert shown(world.arms.users()) == {"current": 2, "candidate": 0}
+
+
 def test_users_of_all_processes_are_counted_once() -> None:
     """What travels is JSON; a process that still serves the trial before is left out, one that knows nobody is no harm."""
     one, other, fresh = World(canary()), World(canary()), World(canary())
@@ -283,10 +295,15 @@ def test_what_names_no_answer_of_this_canary_is_unknown(pair: tuple[Replica, Rep
 def test_outcomes_that_are_not_taken_are_not_counted(pair: tuple[Replica, Replica]) -> None:
     one, _ = pair
     before = outcomes(one)
+    counts = {kind: one.metric("recommendation_events_total", outcome=kind) for kind in ("accepted", "invalid")}
     headers = {"Content-Type": "application/json"}
     event = {"at": "2026-01-12T09:30:00Z", "user": "u1", "item": "i3", "type": "click"}
     assert one.http.post("/events", content=json.dumps([event, {}]), headers=headers).status_code == 422
     assert gained(one, before) == {}
+    assert one.metric("recommendation_events_total", outcome="accepted") == counts["accepted"]
+    assert one.metric("recommendation_events_total", outcome="invalid") == counts["invalid"] + 1
+    send(one, (None, "click"), (None, "view"))
+    assert one.metric("recommendation_events_total", outcome="accepted") == counts["accepted"] + 2
 
 
 def test_types_that_are_counted_by_name_are_a_setting(start: StartReplica) -> None:
