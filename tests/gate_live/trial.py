@@ -96,7 +96,7 @@ class LiveTrial:
 
     def look(self, asked: Policy) -> Outcome:
         """Judge once, keep the decision, and say what to do."""
-        where = Sources(self.prometheus.url, self.alertmanager_url, total_seconds=3.0)
+        where = Sources(self.prometheus.url, self.alertmanager_url, timeout_seconds=3.0)
         evidence = collect(self.home.paths, asked, CANDIDATE, RELEASE_ID, stage="online", sources=where)
         now = dt.datetime.now(dt.UTC)
         decision = judge(asked, evidence, now, stage="online")
