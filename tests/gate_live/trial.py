@@ -17,7 +17,7 @@ from model_release.adapters.evidence import collect
 from model_release.adapters.sources import Sources
 from model_release.judge import Outcome, budgets_of, judge, outcome
 from model_release.policy import Policy, parse_policy
-from model_release.verdict import Decision
+from model_release.verdict import Decision, Verdict
 from tests import monitoring
 from tests.api.home import Home
 from tests.api.replica import Replica, wait_until
@@ -96,7 +96,7 @@ class LiveTrial:
 
     def look(self, asked: Policy) -> Outcome:
         """Judge once, keep the decision, and say what to do."""
-        where = Sources(self.prometheus.url, self.alertmanager_url, timeout_seconds=3.0)
+        where = Sources(prometheus_url=self.prometheus.url, alertmanager_url=self.alertmanager_url, timeout_seconds=3.0)
         evidence = collect(self.home.paths, asked, CANDIDATE, RELEASE_ID, stage="online", sources=where)
         now = dt.datetime.now(dt.UTC)
         decision = judge(asked, evidence, now, stage="online")
@@ -116,6 +116,11 @@ class LiveTrial:
     def age(self) -> float:
         """Seconds since the trial began."""
         return (dt.datetime.now(dt.UTC) - self.started_at).total_seconds()
+
+    @property
+    def blind(self) -> bool:
+        """Whether something could not be measured at the last look."""
+        return self.decisions[-1].verdict is Verdict.ERROR
 
     def verdicts(self) -> dict[str, str]:
         """Return the last verdict of every check."""
