@@ -27,13 +27,16 @@ from model_release.contract import (
     ReloadReceipt,
     ReloadRequest,
 )
+from model_release.exposures import NewOutcome
 from recommendation_api import openapi, problems
+from recommendation_api.arms import Arms
 from recommendation_api.control import ControlServer
 from recommendation_api.crew import Crew
 from recommendation_api.events import events_router
 from recommendation_api.exposition import Exposition
 from recommendation_api.exposure_log import ExposureLog
 from recommendation_api.metrics import Metrics
+from recommendation_api.orders import TrialStates
 from recommendation_api.overload import Overload
 from recommendation_api.recommend import Recommender
 from recommendation_api.reload import ModelServer
@@ -59,7 +62,8 @@ class Application:
     def __init__(self, settings: Settings, runtime: Runtime | None = None, slot: int = 0) -> None:
         self.settings = settings
         self.runtime = runtime
-        self.metrics = Metrics()
+        self.metrics = Metrics(settings.outcome_types.split(","))
+        self.arms = Arms(lambda: self.worker.serving)
         self.shadow = Shadow(self.metrics, settings.shadow_queue, lambda: self.worker.serving)
         self.overload = Overload(
             late_seconds=settings.late_seconds,
@@ -67,7 +71,7 @@ class Application:
             waiting=settings.scoring_waiting,
             timeout_seconds=settings.scoring_seconds,
         )
-        self.worker = Worker(settings, slot, trials=self.shadow.states, silent_seconds=self.overload.silent_seconds)
+        self.worker = Worker(settings, slot, trials=self.trials, silent_seconds=self.overload.silent_seconds)
         self.crew = Crew(self.worker, runtime)
         self.replica = Replica(settings, self.worker, self.crew)
         self.server = ModelServer(settings, self.metrics, self.replica)
@@ -79,10 +83,20 @@ class Application:
                 on_written=self.metrics.count_exposures,
                 on_dropped=self.metrics.count_dropped,
             )
-        self.recommender = Recommender(self.replica, settings, self.metrics, self.shadow, self.overload, self.log)
+        self.recommender = Recommender(
+            self.replica, settings, self.metrics, self.shadow, self.overload, self.arms, self.log
+        )
         self.exposition = Exposition(
             self.metrics, self.crew, runtime, readable=lambda: self.replica.registry_problem is None
         )
+
+    def trials(self) -> TrialStates:
+        """Return what this process knows of trials; from any thread."""
+        return TrialStates(states=tuple(self.shadow.states()), users=self.arms.users())
+
+    def count_outcome(self, outcome: NewOutcome) -> None:
+        """Count an outcome that was taken, by the arm that showed it."""
+        self.metrics.count_outcome(self.arms.arm_of(outcome.request_id), outcome.type)
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
@@ -168,7 +182,8 @@ def create_app(settings: Settings, runtime: Runtime | None = None, slot: int = 0
     app.add_middleware(Guard, rights={RELOAD_PATH: reload, LEASE_PATH: reload, **events})
     _add_reload(app, parts.server)
     _add_reads(app, parts)
-    app.include_router(events_router(parts.log if settings.events else None, parts.metrics.count_events))
+    log = parts.log if settings.events else None
+    app.include_router(events_router(log, parts.metrics.count_events, parts.count_outcome))
     app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
     return app
 

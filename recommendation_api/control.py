@@ -153,7 +153,7 @@ class RemoteMember:
         return self._ask(Pulse(), Beat, _REPORT_SECONDS)
 
     def trials(self) -> TrialStates:
-        """Ask what it knows of shadow trials."""
+        """Ask what it knows of trials."""
         return self._ask(Trials(), TrialStates, _REPORT_SECONDS)
 
     def _ask(self, order: Order, kind: type[_Answer], seconds: float) -> _Answer:

@@ -15,7 +15,6 @@ from recommendation_api.control import RemoteMember
 from recommendation_api.orders import Member, TrialStates
 from recommendation_api.problems import WorkerLostError
 from recommendation_api.runtime import Runtime
-from recommendation_api.shadow_exposition import PairState
 
 _T = TypeVar("_T")
 _CHANGE_SECONDS = 60.0  # how long a call waits for the change before it
@@ -92,10 +91,10 @@ class Crew:
         outcomes = _outcomes(lambda member: member.report(), self.members())
         return [outcome for outcome in outcomes if isinstance(outcome, WorkerReport)]
 
-    def trials(self) -> list[PairState]:
-        """Ask everybody what they know of shadow trials; who does not answer is missing."""
+    def trials(self) -> list[TrialStates]:
+        """Ask everybody what they know of trials; who does not answer is missing."""
         outcomes = _outcomes(lambda member: member.trials(), self.members())
-        return [state for outcome in outcomes if isinstance(outcome, TrialStates) for state in outcome.states]
+        return [outcome for outcome in outcomes if isinstance(outcome, TrialStates)]
 
     def serving_elsewhere(self) -> bool:
         """Whether another worker of this replica has a current run to answer with."""

@@ -52,12 +52,17 @@ _TAKEN: dict[str, Any] = {
 _REFUSALS = openapi.refusals(400, 401, 403, 404, 408, 413, 422, 503)
 
 
-def events_router(log: ExposureLog | None, count: Callable[[str, int], None] | None = None) -> APIRouter:
+def events_router(
+    log: ExposureLog | None,
+    count: Callable[[str, int], None] | None = None,
+    count_outcome: Callable[[NewOutcome], None] | None = None,
+) -> APIRouter:
     """Return the route.
 
     Args:
         log: where outcomes go; None: events are switched off.
         count: told how many events were ``accepted``, ``invalid`` (with all others of their call) or ``refused``.
+        count_outcome: told of each one that was accepted.
     """
     router = APIRouter()
 
@@ -83,6 +88,9 @@ def events_router(log: ExposureLog | None, count: Callable[[str, int], None] | N
             _count(REFUSED, len(outcomes))
             return problems.problem(503, NOT_TAKEN, "the log is full, or its disk takes nothing: send them again later")
         _count(ACCEPTED, len(outcomes))
+        if count_outcome is not None:
+            for outcome in outcomes:
+                count_outcome(outcome)
         return Response(orjson.dumps({"taken": len(outcomes)}), 202, media_type="application/json")
 
     def _count(outcome: str, number: int) -> None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from prometheus_client import generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from model_release.contract import WorkerReport
+from recommendation_api.arms import answers, trial_users
 from recommendation_api.crew import Crew
 from recommendation_api.metrics import Metrics
+from recommendation_api.orders import TrialStates
 from recommendation_api.runtime import Runtime
-from recommendation_api.shadow_exposition import exposition
+from recommendation_api.shadow_exposition import distinct_items, keep, merge
 
 
 class ServedState(Collector):
@@ -58,6 +60,29 @@ class ServedState(Collector):
             "1 if the registry could be read last time",
             value=float(self._readable()),
         )
+
+
+def exposition(source: Collector, trials: Callable[[], Iterable[TrialStates]]) -> CollectorRegistry:
+    """Return what ``GET /metrics`` shows: ``source`` without the pairs of the past, and what only all workers together know.
+
+    Args:
+        source: a registry, or the collector of the multi-process mode.
+        trials: called with each scrape: what each worker of the replica knows of trials.
+    """
+
+    class Exposed(Collector):
+        def collect(self) -> Iterator[Metric]:
+            found = list(trials())
+            merged = merge(state for one in found for state in one.states)
+            counted = list(source.collect())
+            yield from keep(counted, {state.pair for state in merged})
+            yield answers(counted)
+            yield distinct_items(merged)
+            yield trial_users(one.users for one in found if one.users is not None)
+
+    registry = CollectorRegistry()
+    registry.register(Exposed())
+    return registry
 
 
 class Exposition:

@@ -14,6 +14,7 @@ from model_release import errors
 from model_release.artifact import Frozen, RunId
 from model_release.contract import WorkerReport
 from model_release.registry import Registry
+from recommendation_api.arms import TrialUsers
 from recommendation_api.shadow_exposition import PairState
 
 _KINDS: dict[str, type[errors.ArtifactError]] = {
@@ -109,15 +110,21 @@ class Beat(Frozen):
 
 
 class Trials(Frozen):
-    """Say what you know of shadow trials."""
+    """Say what you know of the trials, shadow and canary."""
 
     order: Literal["trials"] = "trials"
 
 
 class TrialStates(Frozen):
-    """What a worker knows of the shadow trials that it saw last."""
+    """What a worker knows of trials.
 
-    states: tuple[PairState, ...]
+    Attributes:
+        states: of the shadow trials that it saw last.
+        users: of the canary under way.
+    """
+
+    states: tuple[PairState, ...] = ()
+    users: TrialUsers | None = None
 
 
 class Member(Protocol):
@@ -143,7 +150,7 @@ class Member(Protocol):
         """Return a sign of life."""
 
     def trials(self) -> TrialStates:
-        """Return what it knows of shadow trials."""
+        """Return what it knows of trials."""
 
 
 def failure_of(answers: Sequence[Prepared], run_id: str) -> errors.ArtifactError | None:

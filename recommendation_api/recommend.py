@@ -16,12 +16,13 @@ import orjson
 from starlette.types import Receive, Scope, Send
 
 from model_release.artifact import ServedModel
+from recommendation_api.arms import Arms
 from recommendation_api.exposure_log import ExposureLog
 from recommendation_api.metrics import Metrics
 from recommendation_api.overload import Overload
 from recommendation_api.problems import INTERNAL_ERROR, OVERLOADED, problem, wrong_method
 from recommendation_api.replica import Replica
-from recommendation_api.request_ids import HEADER, RequestIds
+from recommendation_api.request_ids import HEADER, RequestIds, given
 from recommendation_api.serving import Serving
 from recommendation_api.settings import Settings
 from recommendation_api.shadow import Shadow
@@ -41,7 +42,7 @@ class Question(NamedTuple):
     endpoint: str
     identifier: str
     k: int
-    request_id: str
+    given_id: str | None  # the name that the caller gave it
     started: float  # perf_counter
 
 
@@ -65,6 +66,7 @@ class Recommender:
         metrics: what is counted.
         shadow: gets a share of the answered requests.
         overload: says when to refuse.
+        arms: notes who was answered in which arm of a canary.
         log: every answer is recorded there; None: nowhere.
     """
 
@@ -75,6 +77,7 @@ class Recommender:
         metrics: Metrics,
         shadow: Shadow,
         overload: Overload,
+        arms: Arms,
         log: ExposureLog | None,
     ) -> None:
         self._replica = replica
@@ -82,6 +85,7 @@ class Recommender:
         self._metrics = metrics
         self._shadow = shadow
         self._overload = overload
+        self._arms = arms
         self._log = log
         self._request_ids = RequestIds()
 
@@ -115,11 +119,11 @@ class Recommender:
             self._metrics.count_request(endpoint, "none", "422").inc()
             await problem(422, "invalid request", str(error))(scope, receive, send)
             return
-        question = Question(endpoint, identifier, k, self._request_ids.of(scope["headers"]), started)
+        question = Question(endpoint, identifier, k, given(scope["headers"]), started)
         serving = self._replica.serving
         try:
             made = await self._make(serving, question)
-            body = _body(made)
+            made, body = self._encoded(serving, question, made)
         except Exception:  # noqa: BLE001  (nobody further out makes a problem document of it)
             _log.error("%s failed", endpoint, exc_info=True)
             self._metrics.count_request(endpoint, "none", "500").inc()
@@ -158,30 +162,37 @@ class Recommender:
         self._metrics.degraded.labels(question.endpoint, arm, reason).inc()
         return Made(serving.current.run_id if serving.current else None, "degraded", items, False, reason, arm)
 
+    def _encoded(self, serving: Serving, question: Question, made: Made) -> tuple[Made, bytes]:
+        """Return the answer with its body; a run whose items are no JSON has failed like one that raised."""
+        try:
+            return made, _body(made)
+        except TypeError:
+            _log.warning("run %s answered %s with what is no JSON", made.run_id, question.endpoint, exc_info=True)
+            made = self._degraded(serving, question, made.arm, "model_error")
+            return made, _body(made)
+
     async def _send(self, send: Send, question: Question, made: Made, serving: Serving, body: bytes) -> None:
-        metrics, endpoint = self._metrics, question.endpoint
+        metrics, endpoint, now = self._metrics, question.endpoint, time.time()
+        mark = self._arms.note(serving, question.identifier, made.arm, now) if endpoint == "recommend" else ""
+        request_id = question.given_id or self._request_ids.new(mark)
         if not made.items:
             metrics.count_empty(endpoint, made.arm).inc()
         metrics.count_request(endpoint, made.variant, "200").inc()
         seconds = time.perf_counter() - question.started
-        metrics.time_request(endpoint, made.variant).observe(seconds)
+        metrics.time_request(endpoint, made.arm).observe(seconds)
         if self._log is not None:
-            self._record(self._log, question, made, serving, seconds)
+            trial = serving.candidate_at(now)
+            self._log.append(
+                (now, request_id, endpoint, question.identifier, question.k, made.run_id, made.variant,
+                 trial.release_id if trial else None, serving.generation, made.items, made.known, made.degraded, seconds)
+            )  # fmt: skip
         headers = [
             _JSON,
             (b"content-length", b"%d" % len(body)),
-            (HEADER, question.request_id.encode()),
+            (HEADER, request_id.encode()),
         ]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
-
-    def _record(self, log: ExposureLog, question: Question, made: Made, serving: Serving, seconds: float) -> None:
-        now = time.time()
-        trial = serving.candidate_at(now)
-        log.append(
-            (now, question.request_id, question.endpoint, question.identifier, question.k, made.run_id, made.variant,
-             trial.release_id if trial else None, serving.generation, made.items, made.known, made.degraded, seconds)
-        )  # fmt: skip
 
     def _length(self, query: bytes) -> int:
         if not query:

@@ -21,9 +21,14 @@ class RequestIds:
         self._prefix = f"{os.getpid():x}-{secrets.token_hex(6)}"
         self._numbers = itertools.count(1)
 
-    def of(self, headers: Iterable[tuple[bytes, bytes]]) -> str:
-        """Return the name that a request brings in its headers, if it is one, else a new one."""
-        for name, value in headers:
-            if name == HEADER and _USABLE.fullmatch(value):
-                return value.decode()
-        return f"{self._prefix}-{next(self._numbers):x}"
+    def new(self, mark: str = "") -> str:
+        """Return a new name that ends with ``mark``."""
+        return f"{self._prefix}-{next(self._numbers):x}{mark}"
+
+
+def given(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """Return the name that a request brings in its headers, if it is one."""
+    for name, value in headers:
+        if name == HEADER and _USABLE.fullmatch(value):
+            return value.decode()
+    return None

@@ -12,12 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from model_release.errors import ConfigurationError
 from model_release.explain import explain
+from model_release.exposures import OUTCOME_TYPE_PATTERN
 from model_release.paths import ReleasePaths
 from recommendation_api.tokens import check_token, read_tokens
 
 PREFIX = "RECOMMENDATION_API_"
 RELOAD_TOKEN = "MODEL_RELOAD_TOKEN"  # noqa: S105  (the variable's name)
 EVENTS_TOKEN = "RECOMMENDATION_EVENTS_TOKEN"  # noqa: S105  (the variable's name)
+_OUTCOME_TYPES = rf"^{OUTCOME_TYPE_PATTERN[1:-1]}(,{OUTCOME_TYPE_PATTERN[1:-1]}){{0,19}}$"
 TOKENS = {"reload_token": RELOAD_TOKEN, "events_token": EVENTS_TOKEN}
 
 
@@ -56,6 +58,7 @@ class Settings(BaseModel):
         exposure_keep_days: days that a file is kept after the day that it is about.
         exposure_queue: records that may wait to be written; more are dropped and counted.
         events: whether outcomes are taken.
+        outcome_types: types of outcomes that are counted by name, with commas between; all others are ``other``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -90,6 +93,7 @@ class Settings(BaseModel):
     exposure_keep_days: Annotated[int, Field(ge=1, le=3650)] = 30
     exposure_queue: Annotated[int, Field(ge=1, le=1_000_000)] = 20_000
     events: bool = False
+    outcome_types: Annotated[str, Field(pattern=_OUTCOME_TYPES)] = "view,click,cart,purchase"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:

@@ -6,11 +6,10 @@ of each process: :func:`merge` takes that of all of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from prometheus_client import CollectorRegistry, Metric
+from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.registry import Collector
 from pydantic import BaseModel, ConfigDict
 
 from model_release.ranking import DistinctCount
@@ -70,25 +69,6 @@ def distinct_items(merged: Iterable[PairState]) -> Metric:
         for variant, sketch in state.distinct.items():
             family.add_metric([*state.pair, variant], DistinctCount.load(sketch).estimate())
     return family
-
-
-def exposition(source: Collector, states: Callable[[], Iterable[PairState]]) -> CollectorRegistry:
-    """Return what ``GET /metrics`` shows: ``source`` without the pairs of the past, and the distinct items.
-
-    Args:
-        source: a registry, or the collector of the multi-process mode.
-        states: called with each scrape: ``Shadow.states()`` of this process, and of all others of the replica.
-    """
-
-    class Exposed(Collector):
-        def collect(self) -> Iterator[Metric]:
-            merged = merge(states())
-            yield from keep(source.collect(), {state.pair for state in merged})
-            yield distinct_items(merged)
-
-    registry = CollectorRegistry()
-    registry.register(Exposed())
-    return registry
 
 
 def _together(same: list[PairState]) -> PairState:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from model_release.contract import WorkerReport
 from model_release.errors import ArtifactError, GenerationConflictError
@@ -14,7 +14,6 @@ from recommendation_api.model_store import LoadedRun, ModelStore
 from recommendation_api.orders import Beat, Failure, Prepare, Prepared, Switch, TrialStates, Unusable
 from recommendation_api.serving import Serving, lease_end
 from recommendation_api.settings import Settings
-from recommendation_api.shadow_exposition import PairState
 
 _SPARE_RUNS = 1  # resident beside current and candidate: the way back takes milliseconds
 
@@ -25,7 +24,7 @@ class Worker:
     Args:
         settings: of the replica.
         slot: its place among the workers.
-        trials: says what this process knows of shadow trials.
+        trials: says what this process knows of trials.
         silent_seconds: says how long ago the event loop last had its turn.
 
     Attributes:
@@ -37,7 +36,7 @@ class Worker:
         settings: Settings,
         slot: int = 0,
         *,
-        trials: Callable[[], Sequence[PairState]] = tuple,
+        trials: Callable[[], TrialStates] = TrialStates,
         silent_seconds: Callable[[], float] = float,
     ) -> None:
         self.serving = Serving()
@@ -106,8 +105,8 @@ class Worker:
         return Beat(silent_seconds=self._silent_seconds())
 
     def trials(self) -> TrialStates:
-        """Return what this process knows of shadow trials."""
-        return TrialStates(states=tuple(self._trials()))
+        """Return what this process knows of trials."""
+        return self._trials()
 
     def _prepared(self, desired: Current | Candidate | None, registry: Registry) -> LoadedRun | None:
         """Return the run of a slot: what was checked a moment ago is not read again."""

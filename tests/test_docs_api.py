@@ -12,10 +12,9 @@ from prometheus_client.metrics_core import Metric
 from model_release.paths import ReleasePaths
 from recommendation_api import events, problems
 from recommendation_api.app import create_app
-from recommendation_api.exposition import ServedState
+from recommendation_api.exposition import ServedState, exposition
 from recommendation_api.metrics import Metrics
 from recommendation_api.settings import PREFIX, TOKENS, Settings
-from recommendation_api.shadow_exposition import exposition
 from recommendation_api.shadow_metrics import PAIR
 from tests.docs_pages import HEADING, REFERENCE, agree, codes, prose, section, table
 
@@ -92,6 +91,7 @@ def test_types_and_labels_of_the_metrics_are_true() -> None:
     parts = [*vars(metrics).values(), *vars(metrics.shadow).values()]
     labels = {part._name: part._labelnames for part in parts if hasattr(part, "_labelnames")}
     labels["recommendation_shadow_distinct_items"] = (*PAIR, "variant")
+    labels |= {"recommendation_trial_users": ("variant",), "recommendation_answers": ("endpoint", "variant")}
     labels |= {"recommendation_model_info": ("run_id", "slot"), "recommendation_workers": ("state",)}
     labels |= dict.fromkeys(("recommendation_model_generation", "recommendation_registry_readable"), ())
     for metric in families().values():

@@ -42,8 +42,10 @@ class Replica:
         name: str = "replica-1",
         token: str | None = TOKEN,
         settings: Mapping[str, str] | None = None,
+        module: str = "recommendation_api",
     ) -> None:
         self.home = home
+        self._module = module
         self.log_path = home.paths.root / f"{name}.log"
         self._token = token
         several = int((settings or {}).get("RECOMMENDATION_API_WORKERS", "1")) > 1
@@ -66,7 +68,7 @@ class Replica:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("RECOMMENDATION_API_")}
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "recommendation_api", "--host", "127.0.0.1", "--port", "0"],
+                [sys.executable, "-m", self._module, "--host", "127.0.0.1", "--port", "0"],
                 cwd=PROJECT,
                 env={**environment, **self._environment},
                 stdin=subprocess.DEVNULL,

@@ -16,6 +16,9 @@ PAIR = ("current", "candidate")
 # name without the suffix that a counter's samples have, kind, labels
 FAMILIES: Mapping[str, tuple[str, set[str]]] = {
     "recommendation_requests": ("counter", {"endpoint", "variant", "status"}),
+    "recommendation_answers": ("counter", {"endpoint", "variant"}),
+    "recommendation_outcomes": ("counter", {"variant", "type"}),
+    "recommendation_trial_users": ("gauge", {"variant"}),
     "recommendation_latency_seconds": ("histogram", {"endpoint", "variant"}),
     "recommendation_degraded": ("counter", {"endpoint", "variant", "reason"}),
     "recommendation_shed": ("counter", {"reason"}),
@@ -89,7 +92,8 @@ def test_label_values_come_from_a_fixed_set(replica: Replica) -> None:
             for label, value in sample.labels.items():
                 values.setdefault(label, set()).add(value)
     assert values["endpoint"] == {"recommend", "similar"}
-    assert values["variant"] <= {"current", "candidate", "degraded", "none"}
+    assert values["variant"] <= {"current", "candidate", "degraded", "none", "unknown"}
+    assert values["type"] == {"view", "click", "cart", "purchase", "other"}
     assert values["status"] <= {"200", "422"}
     assert values["reason"] == {"model_error", "no_model", "timeout", "late", "busy", "queue_full", "disk", "invalid"}
     assert values["slot"] <= {"current", "candidate"}

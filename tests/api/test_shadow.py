@@ -17,12 +17,14 @@ from prometheus_client.registry import Collector
 from model_release.contract import utc_now
 from model_release.ranking import rank_biased_overlap
 from model_release.registry import Registry, promote, register, start_trial
+from recommendation_api.exposition import exposition
 from recommendation_api.metrics import Metrics
 from recommendation_api.model_store import LoadedRun
+from recommendation_api.orders import TrialStates
 from recommendation_api.pressure import LoopWatch
 from recommendation_api.serving import Serving
 from recommendation_api.shadow import Shadow
-from recommendation_api.shadow_exposition import MOST_PAIRS, PairState, exposition, merge
+from recommendation_api.shadow_exposition import MOST_PAIRS, PairState, merge
 from recommendation_api.shadow_metrics import OUTCOMES
 from tests.api.replica import wait_until
 
@@ -89,7 +91,7 @@ class Trial:
     def value(self, name: str, **labels: str) -> float:
         """Return a sample as it is exported; 0 if it is not."""
         pair = {"current": "run-a", "candidate": "run-b", **labels}
-        shown = exposition(self.metrics.registry, self.shadow.states)
+        shown = exposition(self.metrics.registry, lambda: [TrialStates(states=tuple(self.shadow.states()))])
         return shown.get_sample_value(f"recommendation_shadow_{name}", pair) or 0.0
 
     def outcomes(self, candidate: str = "run-b") -> dict[str, int]:
@@ -416,7 +418,7 @@ def test_labels_stay_bounded_after_a_thousand_trials() -> None:
     for number in range(1000):
         trial.serving = on_trial(run_id=f"run-{number}")
         trial.offer()
-    shown = exposition(trial.metrics.registry, trial.shadow.states)
+    shown = exposition(trial.metrics.registry, lambda: [TrialStates(states=tuple(trial.shadow.states()))])
     candidates = {
         sample.labels["candidate"]
         for family in shown.collect()
@@ -461,7 +463,7 @@ def test_distinct_items_of_several_processes_are_counted_once() -> None:
         def collect(self) -> Iterator[object]:  # type: ignore[override]  # it yields nothing at all
             return iter(())
 
-    shown = exposition(Nothing(), lambda: sent)
+    shown = exposition(Nothing(), lambda: [TrialStates(states=(state,)) for state in sent])
     for variant, count in (("current", 2), ("candidate", 6)):  # abcd and cdef are six
         labels = {"current": "run-a", "candidate": "run-b", "variant": variant}
         value = shown.get_sample_value("recommendation_shadow_distinct_items", labels)
