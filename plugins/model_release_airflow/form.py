@@ -123,6 +123,7 @@ FORMS: Mapping[str, Mapping[str, Param]] = {
     "recommendation_pipeline": PIPELINE_PARAMS,
     "recommendation_rollback": ROLLBACK_PARAMS,
     "recommendation_latch": LATCH_PARAMS,
+    "recommendation_reconcile_state": {},
 }
 
 
