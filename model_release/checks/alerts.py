@@ -7,13 +7,13 @@ word; the policy says whether it counts.
 from __future__ import annotations
 
 import datetime as dt
-import re
 from collections.abc import Iterator, Mapping
 
 from model_release.checks.freshness import CLOCK_SKEW_SECONDS
 from model_release.checks.results import result, unmeasured
 from model_release.evidence import Alert, Evidence, Missing
 from model_release.policy import AlertsPolicy
+from model_release.policy.context import label_matches
 from model_release.verdict import CheckResult, Verdict
 
 _NAMED = 3  # alerts in a reason; all stand in the details
@@ -30,11 +30,7 @@ def check(policy: AlertsPolicy, evidence: Evidence, now: dt.datetime) -> tuple[C
 
 def matches(matcher: Mapping[str, str], labels: Mapping[str, str]) -> bool:
     """Whether every label of ``matcher`` has its value, or matches as a whole what follows ``=~``; absent is empty."""
-    return all(_agrees(wanted, labels.get(name, "")) for name, wanted in matcher.items())
-
-
-def _agrees(wanted: str, value: str) -> bool:
-    return re.fullmatch(wanted[2:], value) is not None if wanted.startswith("=~") else wanted == value
+    return all(label_matches(wanted, labels.get(name, "")) for name, wanted in matcher.items())
 
 
 def _results(policy: AlertsPolicy, alerts: tuple[Alert, ...], now: dt.datetime) -> Iterator[CheckResult]:
