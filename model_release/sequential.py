@@ -173,7 +173,8 @@ def share_bounds(x: Floats, n: Floats, limit: float, confidence: float) -> tuple
         return float(log_e_share(x, n, 1.0 - mirrored, "at_least")[-1]) - enough
 
     low = _last_rejected(below, limit, TINY, 1.0 - TINY, limit / 2.0)
-    return low, 1.0 - _last_rejected(above, 1.0 - limit, TINY, 1.0 - TINY, limit / 2.0)
+    rest = _last_rejected(above, 1.0 - limit, TINY, 1.0 - TINY, limit / 2.0)
+    return (low if low > TINY else 0.0), (1.0 - rest if rest > TINY else 1.0)
 
 
 def _last_rejected(

@@ -39,7 +39,8 @@ _LOG_SECONDS = 60.0  # between two failures of one pair that are logged
 class Shadow:
     """Scores a share of the requests with the candidate; what it finds goes to the metrics and nowhere else.
 
-    :meth:`offer`, :meth:`set_pressure` and :meth:`watch` belong to the thread of the event loop; it has to be one thread.
+    :meth:`offer`, :meth:`follow`, :meth:`set_pressure` and :meth:`watch` belong to the thread of the event loop; it has to
+    be one thread.
 
     Args:
         metrics: where it counts.
@@ -101,12 +102,7 @@ class Shadow:
             served: items that the user got.
             served_seconds: time the current run took for them.
         """
-        if serving is not self._serving:
-            self._serving, self._pair = serving, None
-            try:
-                self._follow(serving)
-            except Exception:  # noqa: BLE001  (the storage of the metrics may be full; the user gets the answer)
-                _log.warning("no shadow trial here: its metrics can't be made", exc_info=True)
+        self.follow(serving)
         pair = self._pair
         if pair is None or random.random() >= self._rollout:  # noqa: S311  (a sample, not a secret)
             return
@@ -115,6 +111,19 @@ class Shadow:
             pair.count("dropped")
             return
         self._queue.put(Sample(pair, serving, endpoint, identifier, k, served, served_seconds, time.monotonic()))
+
+    def follow(self, serving: Serving) -> None:
+        """Begin the trial of ``serving``, if it is a shadow trial: its series are there, with 0, before any request is.
+
+        Without them nobody could tell a replica that got no request yet from one that does not take part.
+        """
+        if serving is self._serving:
+            return
+        self._serving, self._pair = serving, None
+        try:
+            self._find_pair(serving)
+        except Exception:  # noqa: BLE001  (the storage of the metrics may be full; the user gets the answer)
+            _log.warning("no shadow trial here: its metrics can't be made", exc_info=True)
 
     def set_pressure(self, lag_seconds: float, busy_share: float = 0.0, waiting_share: float = 0.0) -> None:
         """Say how the event loop fares, see ``pressure.Load``: shadow work is what is shed first."""
@@ -137,12 +146,13 @@ class Shadow:
         return True
 
     async def watch(self) -> None:
-        """Look at the event loop and at the candidate, for ever: call it as a task of the loop that serves."""
+        """Look at the event loop, at the candidate and at what is on trial, for ever: a task of the loop that serves."""
         loop = LoopWatch()
         while True:
             await asyncio.sleep(_WATCH_SECONDS)
             self.set_pressure(*loop.look(_WATCH_SECONDS))
             self.replace_hung()
+            self.follow(self._desired())
 
     def states(self) -> list[PairState]:
         """Return what this process knows of the pairs that were on trial last; from any thread."""
@@ -156,8 +166,8 @@ class Shadow:
             for pair in tuple(self._pairs.values())
         ]
 
-    def _follow(self, serving: Serving) -> None:
-        """Find the pair of another ``serving``: the rare part of :meth:`offer`."""
+    def _find_pair(self, serving: Serving) -> None:
+        """Find the pair of another ``serving``: the rare part of :meth:`follow`."""
         key, trial = _key(serving), serving.registry.candidate
         if key is None or trial is None or serving.current is None:
             return

@@ -59,6 +59,10 @@ def check_all(
 def incomparable(evidence: Evidence, evaluation: Evaluation) -> str | None:
     """Return why the evaluation is no comparison with the run that is current now; None: it is one."""
     current = evidence.current_run_id
+    if evidence.run_id == current:
+        return f"{current!r} is the current run itself: there is nothing to compare it with"
+    if evaluation.against is None and current is not None:
+        return f"evaluated when no run was current, but current is now {current!r}: evaluate again"
     if evaluation.against is not None and evaluation.against != current:
         return f"evaluated against {evaluation.against!r}, but current is now {current!r}: evaluate again"
     if not evaluation.comparable:

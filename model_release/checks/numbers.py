@@ -16,10 +16,8 @@ def answered(view: TrialView, query: NumberQuery) -> tuple[Point, ...] | Missing
         return found
     if not found.points:
         return Missing(f"no series of {query.query}")
-    offset = view.online.clock_offset_seconds
-    here = view.now.timestamp() + (0.0 if isinstance(offset, Missing) else offset)
     for point in found.points:
-        problem = _unusable(point, here, view.policy.maximum_age_seconds)
+        problem = f"the value is {point.value:g}" if not math.isfinite(point.value) else _untimely(view, point)
         if problem is not None:
             return Missing(f"{query.query}: {problem}")
     return found.points
@@ -35,10 +33,18 @@ def single(view: TrialView, query: NumberQuery) -> float | Missing:
     return points[0].value
 
 
-def _unusable(point: Point, here: float, limit: float) -> str | None:
-    if not math.isfinite(point.value):
-        return f"the value is {point.value:g}"
-    age = here - point.at
+def is_of_nothing(view: TrialView, query: NumberQuery) -> bool:
+    """Return whether the answer is one fresh NaN: what Prometheus makes of nothing divided by nothing."""
+    found = view.online.numbers.get(query)
+    if found is None or isinstance(found, Missing) or len(found.points) != 1:
+        return False
+    return math.isnan(found.points[0].value) and _untimely(view, found.points[0]) is None
+
+
+def _untimely(view: TrialView, point: Point) -> str | None:
+    offset = view.online.clock_offset_seconds
+    here = view.now.timestamp() + (0.0 if isinstance(offset, Missing) else offset)
+    age, limit = here - point.at, view.policy.maximum_age_seconds
     if not -CLOCK_SKEW_SECONDS <= age <= limit:
         return f"the sample is {age:.0f} seconds old, at most {limit:g} are allowed"
     return None

@@ -158,6 +158,7 @@ def _against_limit(policy: RatioPolicy, view: TrialView, counts: _Counts) -> Che
         dropped=counts.dropped,
         queries=counts.queries,
         details=counts.totals,
+        sign="-",
     )
     return _judged(policy, view, found, compared)
 

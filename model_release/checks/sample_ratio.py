@@ -131,7 +131,7 @@ def _more(policy: SampleRatioPolicy, view: TrialView, total: float) -> str:
     if minutes > 1e6:  # noqa: PLR2004  (two years)
         return f"{lacking:.0f} more, not at the present rate"
     when = view.now + dt.timedelta(minutes=minutes)
-    return f"{lacking:.0f} more, which may be at {when.isoformat(timespec='seconds')}"
+    return f"{lacking:.0f} more, which may be at {when:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _queries(policy: SampleRatioPolicy, view: TrialView) -> list[NumberQuery]:

@@ -85,6 +85,7 @@ class Compared:
         dropped: blocks that were left out.
         queries: that brought the counts.
         details: what only this kind of check has.
+        sign: how numbers are written: with their sign if they are differences.
     """
 
     text: str
@@ -96,6 +97,7 @@ class Compared:
     dropped: int
     queries: tuple[RangeQuery, ...]
     details: Mapping[str, Any]
+    sign: Literal["+", "-"] = "+"
 
 
 def gathered(view: TrialView, queries: Sequence[RangeQuery]) -> Group:
@@ -139,6 +141,8 @@ def require_blocks(view: TrialView) -> int:
     until = view.now.timestamp() + (0.0 if isinstance(offset, Missing) else offset)
     if not len(bounds):
         if until - started > view.policy.maximum_age_seconds + view.policy.step_seconds:
+            if isinstance(view.online.scrapes, Missing):
+                raise UnmeasurableError(view.online.scrapes.reason, settled=view.online.scrapes.settled)
             raise UnmeasurableError("no block of answers, although the trial has been going on for longer than one")
         return 0
     fixed = blocks.bounds(started, float(bounds[-1]) + view.policy.step_seconds / 2.0, view.policy.step_seconds)
@@ -209,11 +213,10 @@ def lacks(policy: SequentialPolicy, view: TrialView, found: Evidenced, counted: 
     per_minute = have / max(view.minutes, 1e-9)
     minutes = max(needs / per_minute, view.policy.minimum_minutes - view.minutes)
     when = view.now + dt.timedelta(minutes=minutes) if minutes < 1e6 else None  # noqa: PLR2004  (two years)
+    at = f"at {when:%Y-%m-%d %H:%M:%S} UTC" if when else _NEVER
     if needs < 1.0:
-        text = f"no trial passes within {view.policy.minimum_minutes:g} minutes"
-    else:
-        text = f"about {math.ceil(needs)} more answers of the smaller arm"
-    return f"{text}, which may be {'at ' + when.isoformat(timespec='seconds') if when else _NEVER}", math.ceil(needs)
+        return f"no trial passes within {view.policy.minimum_minutes:g} minutes; this one may {at}", math.ceil(needs)
+    return f"about {math.ceil(needs)} more answers of the smaller arm, which may be {at}", math.ceil(needs)
 
 
 def _until_safe(found: Evidenced, counted: Floats) -> float:
@@ -233,10 +236,10 @@ def told(
     policy: SequentialPolicy, view: TrialView, found: Evidenced, verdict: Verdict, compared: Compared
 ) -> CheckResult:
     """Return the result with every number it stands on, and with what is lacking where it is INCONCLUSIVE."""
-    low, high = compared.interval
+    low, high, limit = (f"{number:{compared.sign}.4f}" for number in (*compared.interval, compared.limit))
     reason = (
-        f"{compared.text} between {low:+.4f} and {high:+.4f} (each bound with {100 * policy.confidence:.5g} % "
-        f"confidence, at any time), {compared.direction.replace('_', ' ')} {compared.limit:+.4f} is allowed"
+        f"{compared.text} between {low} and {high} (each bound with {100 * policy.confidence:.5g} % "
+        f"confidence, at any time), {compared.direction.replace('_', ' ')} {limit} is allowed"
     )
     more: int | None = None
     if verdict is Verdict.INCONCLUSIVE:

@@ -80,17 +80,20 @@ def certainty(result: CheckResult) -> str:
     confidence = details.get("confidence")
     if _is_number(confidence):
         parts.append(f"{100 * confidence:.5g} %")
-    for name in ("harm", "safe", "needed"):
-        logarithm = details.get(f"log_e_{name}")
+    for key, name in (("log_e", "e"), ("log_e_harm", "e harm"), ("log_e_safe", "e safe"), ("log_e_needed", "e needed")):
+        logarithm = details.get(key)
         if _is_number(logarithm):
-            parts.append(f"e {name} {e_value(logarithm)}")
+            parts.append(f"{name} {e_value(logarithm)}")
     return ", ".join(parts) or NOTHING
 
 
 def e_value(logarithm: float) -> str:
     """Return an e-value from its natural logarithm, which may be larger than any number."""
     tenth = logarithm / math.log(10.0)
-    return f"10^{tenth:.0f}" if abs(tenth) > _DIGITS else f"{math.exp(logarithm):.3g}"
+    if abs(tenth) > _DIGITS:
+        return f"10^{tenth:.0f}"
+    value = f"{math.exp(logarithm):.3g}"
+    return f"{float(value):.0f}" if "e+" in value else value
 
 
 def trial_of(decision: Decision) -> str | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
+import functools
 import os
 import subprocess
 import sys
@@ -431,6 +433,40 @@ def test_labels_stay_bounded_after_a_thousand_trials() -> None:
     trial.offer()
     assert trial.value("requests_total", candidate="run-0", outcome="expired") == 0
     assert "run-0" in {state.candidate for state in merge(trial.shadow.states())}
+
+
+def test_the_series_of_a_trial_are_there_before_its_first_request() -> None:
+    """A process without traffic shows 0 for each new trial: nothing would look like a process that does not take part."""
+    trial = Trial(Serving())
+    names = ("requests_total", "overlap_count", "rbo_count", "empty_total", "items_total", "popular_items_total")
+
+    def shown(candidate: str) -> dict[str, list[float]]:
+        families = list(
+            exposition(trial.metrics.registry, lambda: [TrialStates(states=tuple(trial.shadow.states()))]).collect()
+        )
+        samples = [
+            sample for family in families for sample in family.samples if sample.labels.get("candidate") == candidate
+        ]
+        found = {
+            name: [s.value for s in samples if s.name == f"recommendation_shadow_{name}"]
+            for name in (*names, "distinct_items")
+        }
+        return {name: values for name, values in found.items() if values}
+
+    def complete(candidate: str) -> bool:
+        return set(shown(candidate)) == {*names, "distinct_items"}
+
+    async def begin_and_wait() -> None:
+        watched = asyncio.create_task(trial.shadow.watch())
+        for candidate in ("run-b", "run-c"):
+            assert shown(candidate) == {}
+            trial.serving = on_trial(run_id=candidate)
+            await asyncio.to_thread(wait_until, "its series are there", functools.partial(complete, candidate))
+            assert not any(any(values) for values in shown(candidate).values())
+        watched.cancel()
+
+    asyncio.run(begin_and_wait())
+    assert shown("run-b")["requests_total"] == [0.0] * len(OUTCOMES)
 
 
 def test_the_other_metrics_are_exported_as_they_are() -> None:

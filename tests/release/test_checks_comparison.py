@@ -250,7 +250,8 @@ LEAK = "current run trained on data inside the test window"
         (with_registry(current_run_id="run-other"), "but current is now 'run-other'", True),
         (with_registry(current_manifest_sha256="c" * 64), "not those that were registered", True),
         (with_evaluation(comparable=False, against_reason=LEAK), LEAK, True),
-        (with_evaluation(comparable=False, against=None, against_reason="no current run"), "no current run", True),
+        (with_evaluation(comparable=False, against=None, against_reason="no current run"), "no run was current", True),
+        (with_registry(current_run_id=GOOD.run_id), "is the current run itself", True),
     ],
 )
 def test_what_is_no_comparison_with_the_current_run_is_an_error(found: Evidence, reason: str, settled: bool) -> None:

@@ -129,7 +129,7 @@ def test_enough_evidence_is_not_enough_before_the_minimum_of_answers_and_minutes
     assert "about 26 more answers" in few.reason
     early = replace(drawn(0.0, 0.05), policy=drawn(0.0, 0.05).policy.model_copy(update={"minimum_minutes": 10.0}))
     assert judged(early).verdict is Verdict.INCONCLUSIVE
-    assert "2026-01-13T12:10:00" in judged(early).reason
+    assert "2026-01-13 12:10:00 UTC" in judged(early).reason
 
 
 def test_an_inconclusive_result_says_how_many_more_answers_and_when() -> None:
@@ -138,7 +138,7 @@ def test_an_inconclusive_result_says_how_many_more_answers_and_when() -> None:
     more = result.details["more_answers_needed"]
     assert 100 < more < 5000
     assert f"about {more} more answers" in result.reason
-    assert "2026-01-13T12:" in result.reason
+    assert "2026-01-13 12:" in result.reason
     never = judged(drawn(0.035, 0.01))
     assert never.verdict is Verdict.INCONCLUSIVE
     assert "not at the present rates" in never.reason

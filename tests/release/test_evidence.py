@@ -289,7 +289,7 @@ POISONS = [
     Poison(
         "a comparison with nobody",
         summary_says(comparable=False, against=None, against_reason="no current run"),
-        "no current run",
+        "no run was current",
     ),
     Poison("a current run of other files", summary_says(current_manifest_sha256="c" * 64), "registered"),
     Poison("a current run that came later", new_current, "evaluate again"),
