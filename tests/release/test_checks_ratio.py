@@ -107,6 +107,8 @@ def test_the_share_of_the_candidate_against_a_limit(share: float, limits: dict[s
     inside = [end is not None and (end <= limit if direction == "at_most" else end >= limit) for end in interval]
     assert all(inside) == (verdict is Verdict.PASS)
     assert (not any(inside)) == (verdict is Verdict.FAIL)
+    assert " is allowed" in result.reason
+    assert "+" not in result.reason  # a share has no sign
 
 
 def test_what_was_once_proved_harmful_stays_so() -> None:
@@ -152,6 +154,14 @@ def test_answers_of_one_user_count_once() -> None:
 def test_before_the_first_block_there_is_nothing_to_say() -> None:
     result = judged(view(online_policy("ratio"), 0))
     assert (result.verdict, result.samples) == (Verdict.INCONCLUSIVE, 0)
+
+
+def test_while_prometheus_is_away_the_reason_says_so() -> None:
+    """And not that there are no blocks, which nobody can mend."""
+    found = drawn(0.0, 0.0)
+    away = replace(found.online, bounds=np.zeros(0), scrapes=Missing("Prometheus can't be asked"))
+    result = judged(replace(found, online=away))
+    assert (result.verdict, result.reason) == (Verdict.ERROR, "Prometheus can't be asked")
 
 
 def test_no_answers_at_all_are_inconclusive() -> None:
