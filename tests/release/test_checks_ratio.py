@@ -72,6 +72,14 @@ def test_the_shares_of_both_arms(candidate: float, current: float, verdict: Verd
     assert result.details["window"] == ["2026-01-13T12:00:00+00:00", "2026-01-13T12:05:00+00:00"]
 
 
+@pytest.mark.parametrize(("candidate", "current"), [(0.0, 0.0), (0.0, 0.05), (0.05, 0.05), (0.5, 0.05)])
+def test_losing_all_must_be_noticed_before_a_lower_share_may_pass(candidate: float, current: float) -> None:
+    """Nothing that counts in either arm is no equality; nor is a margin that is larger than what could be lost."""
+    result = judged(drawn(candidate, current, worse="lower", margin=0.1, width=100))
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert "losing all of them would not be noticed" in result.reason
+
+
 @pytest.mark.parametrize(
     ("candidate", "current", "verdict"),
     [(0.5, 0.5, Verdict.PASS), (0.2, 0.5, Verdict.FAIL), (0.9, 0.5, Verdict.PASS), (0.43, 0.5, Verdict.INCONCLUSIVE)],
