@@ -19,7 +19,7 @@ from model_release.checks.trials import TrialView
 from model_release.evidence import History, OnlineEvidence, RangeQuery, Scrape, TrialFacts, questions
 from model_release.policy import LatencyPolicy, OnlinePolicy, RatioPolicy
 
-LIMIT_MS = 50.0
+LIMIT_MS = 30.0
 HOURS, STEP, REPLICAS, PER_SECOND = 24, 5.0, 5, {"candidate": 5.0, "current": 45.0}
 ENDPOINTS = ("recommend", "similar")
 BOUNDS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
@@ -115,7 +115,7 @@ def _counter(per_block: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> bloc
 
 
 def main() -> int:
-    """Print the time of one look; status 1 if it is more than 50 ms."""
+    """Print the time of one look; status 1 if it is more than 30 ms."""
     found = view()
     series = sum(len(history.series) for history in found.online.histories.values() if isinstance(history, History))
     spent = measured()

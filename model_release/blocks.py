@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -59,7 +60,7 @@ class Series:
     labels: Mapping[str, str]
     values: Floats
 
-    @property
+    @cached_property
     def process(self) -> Process:
         """The process that counts: its ``job`` and ``instance``."""
         return process_of(self.labels)
@@ -72,7 +73,10 @@ def process_of(labels: Mapping[str, str]) -> Process:
 
 def unusable(series: Iterable[Series]) -> str | None:
     """Return why the samples are no counts; None: they are."""
-    for one in series:
+    found = list(series)
+    if found and _plain(np.stack([one.values for one in found])):
+        return None
+    for one in found:
         if not _ever(one.values):
             return f"series {_named(one)} has no sample that is a number"
         least, most = float(np.fmin.reduce(one.values)), float(np.fmax.reduce(one.values))
@@ -98,20 +102,24 @@ class Life:
 
 def lives(series: Iterable[Series]) -> dict[Process, Life]:
     """Return the life of each process that any of ``series`` has a sample of."""
-    found: dict[Process, Life] = {}
+    members: dict[Process, list[Floats]] = {}
     for one in series:
-        if not _ever(one.values):
-            continue
-        missing = np.isnan(one.values)
-        first = int(np.argmin(missing))
-        held = _held(one.values, missing)
-        decreased = np.zeros(len(held), dtype=np.bool_)
-        np.less(held[1:], held[:-1], out=decreased[1:])
-        known = found.get(one.process)
-        found[one.process] = (
-            Life(first, decreased) if known is None else Life(min(first, known.first), known.restarts | decreased)
-        )
-    return found
+        if _ever(one.values):
+            members.setdefault(one.process, []).append(one.values)
+    return {process: _life(np.stack(values)) for process, values in members.items()}
+
+
+def _life(values: Floats) -> Life:
+    """Return the life of a process from its series, each with a sample: (series, bounds)."""
+    missing = np.isnan(values)
+    some = missing.any(axis=1)
+    first = int(missing[some].argmin(axis=1).min()) if some.all() else 0
+    held = values.copy() if some.any() else values
+    for row in np.flatnonzero(some):
+        held[row] = _held(values[row], missing[row])
+    decreased = np.zeros(values.shape[1], dtype=np.bool_)
+    (held[:, 1:] < held[:, :-1]).any(axis=0, out=decreased[1:])
+    return Life(first, decreased)
 
 
 def vanished(series: Iterable[Series], alive: Iterable[Process], known: Mapping[Process, Life]) -> list[str]:
@@ -146,10 +154,16 @@ def increments(series: Iterable[Series], known: Mapping[Process, Life], blocks: 
         blocks: how many there are.
     """
     total = np.zeros(blocks, dtype=np.float64)
+    restarted = {process for process, life in known.items() if life.restarts.any()}
+    simple: list[Floats] = []
     for one in series:
-        if _ever(one.values):
+        if not _ever(one.values):
+            continue
+        if one.process in restarted or np.isnan(one.values).any():
             total += _increments(one.values, known[one.process])
-    return total
+        else:
+            simple.append(one.values)
+    return total + np.diff(np.stack(simple), axis=1).sum(axis=0) if simple else total
 
 
 def _increments(values: Floats, life: Life) -> Floats:
@@ -175,6 +189,11 @@ def _held(values: Floats, missing: npt.NDArray[np.bool_]) -> Floats:
     if not missing.any():
         return values
     return values[np.maximum.accumulate(np.where(missing, 0, np.arange(len(values))))]
+
+
+def _plain(values: Floats) -> bool:
+    """Return whether all are counts, none missing."""
+    return bool(values.size and values.min() >= 0.0 and values.max() <= LARGEST)
 
 
 def _last(values: Floats) -> int:

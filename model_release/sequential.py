@@ -83,20 +83,43 @@ def log_e_difference(blocks: Blocks, margin: float, null: Null, *, scale: float)
     Returns:
         (..., t), cumulated over time.  Whatever ``x1`` is, more of it raises ``at_most`` and lowers ``at_least``.
     """
+    learned = _learned(blocks.x0, blocks.n0)
+    return log_mean(np.cumsum(_log_factors(blocks, learned, margin, null, scale), axis=-1), axis=-2)
+
+
+def _log_factors(blocks: Blocks, learned: Floats, margin: float, null: Null, scale: float) -> Floats:
+    """Return the log factor of each block for each alternative: (..., alternatives, t); 0 where no bet is fair.
+
+    Args:
+        blocks: arrays of shape (..., t).
+        learned: (..., t), the rate of the current run before each block.
+        margin: as for :func:`log_e_difference`, as are ``null`` and ``scale``.
+        null: which side.
+        scale: distance of the alternatives.
+    """
     sign = 1.0 if null == "at_most" else -1.0
     steps = np.array(_NEAR + _FAR if null == "at_most" else _NEAR)
-    q0 = _learned(blocks.x0, blocks.n0)[..., None, :]
-    q1 = np.clip(q0 + margin + sign * scale * steps[:, None], _KEPT * q0, 1.0 - _KEPT * (1.0 - q0))
+    q0 = learned[..., None, :]
+    q1 = np.minimum(np.maximum(q0 + (margin + sign * scale * steps)[:, None], _KEPT * q0), 1.0 - _KEPT * (1.0 - q0))
     n1, x1, n0, x0 = (part[..., None, :] for part in (blocks.n1, blocks.x1, blocks.n0, blocks.x0))
+    right = sign * (q1 - q0 - margin) > 0.0
     p0 = projected(n1, q1, n0, q0, margin)
     p1 = p0 + margin
-    stake1 = (q1 - p1) / (p1 * (1.0 - p1))
-    stake0 = stake1 * np.where(n0 > 0.0, -n1 / np.where(n0 > 0.0, n0, 1.0), 0.0)
-    won0, lost0 = 1.0 + stake0 * (1.0 - p0), 1.0 - stake0 * p0
-    fair = (sign * (q1 - q0 - margin) > 0.0) & (sign * stake1 >= 0.0) & (np.minimum(won0, lost0) > 0.0) & (n0 > 0.0)
-    current = x0 * np.log(np.where(fair, won0, 1.0)) + (n0 - x0) * np.log(np.where(fair, lost0, 1.0))
-    factor = _log_ratio(x1, n1, q1, p1) + current
-    return log_mean(np.cumsum(np.where(fair, factor, 0.0), axis=-1), axis=-2)
+    stake = (q1 - p1) / (p1 * (1.0 - p1))
+    right &= sign * stake >= 0.0
+    factor = _log_ratio(x1, n1, q1, p1)
+    stake *= np.where(n0 > 0.0, -n1 / np.where(n0 > 0.0, n0, 1.0), 0.0)  # from here on that on the current run
+    p0 *= stake
+    lost = np.subtract(1.0, p0, out=p0)
+    won = np.add(stake, lost, out=stake)
+    right &= (lost > 0.0) & (won > 0.0) & (n0 > 0.0)
+    wrong = ~right
+    for part in (won, lost):
+        np.copyto(part, 1.0, where=wrong)
+    factor += np.multiply(x0, np.log(won, out=won), out=won)
+    factor += np.multiply(n0 - x0, np.log(lost, out=lost), out=lost)
+    np.copyto(factor, 0.0, where=wrong)
+    return factor
 
 
 def log_e_share(x: Floats, n: Floats, limit: float, null: Null) -> Floats:
@@ -127,9 +150,9 @@ def log_e_sample_ratio(candidate: Floats, everyone: Floats, share: float, *, wei
 def log_mean(log_e: Floats, axis: int = 0) -> Floats:
     """Return the log of the mean of e-values: an e-value again, however they depend on each other."""
     largest = np.max(log_e, axis=axis, keepdims=True)
-    return np.asarray(
-        np.squeeze(largest, axis=axis) + np.log(np.mean(np.exp(log_e - largest), axis=axis)), dtype=np.float64
-    )
+    over = log_e - largest
+    mean = np.mean(np.exp(over, out=over), axis=axis)
+    return np.asarray(np.squeeze(largest, axis=axis) + np.log(mean), dtype=np.float64)
 
 
 def needed(confidence: float) -> float:
@@ -137,7 +160,9 @@ def needed(confidence: float) -> float:
     return -math.log1p(-confidence)
 
 
-def difference_bounds(blocks: Blocks, margin: float, confidence: float, *, scale: float) -> tuple[float, float]:
+def difference_bounds(
+    blocks: Blocks, margin: float, confidence: float, *, scale: float, harm: Floats, safe: Floats
+) -> tuple[float, float]:
     """Return always-valid bounds of p1 - p0: each is wrong, at any time ever, with probability at most 1 - confidence.
 
     The lower bound is the largest margin whose null ``at_most`` was ever rejected, the upper one the smallest whose
@@ -149,17 +174,23 @@ def difference_bounds(blocks: Blocks, margin: float, confidence: float, *, scale
         margin: where the search begins, and where it is exact.
         confidence: of each bound.
         scale: as for :func:`log_e_difference`.
+        harm: (t,), what :func:`log_e_difference` gives for ``margin`` and ``at_most``.
+        safe: the same for ``at_least``.
     """
     enough = needed(confidence)
+    learned = _learned(blocks.x0, blocks.n0)
 
     def below(value: float) -> float:
-        return float(log_e_difference(blocks, value, "at_most", scale=scale).max()) - enough
+        found = np.cumsum(_log_factors(blocks, learned, value, "at_most", scale), axis=-1)
+        return float(log_mean(found, axis=-2).max()) - enough
 
     def above(mirrored: float) -> float:
-        return float(log_e_difference(blocks, -mirrored, "at_least", scale=scale)[-1]) - enough
+        found = _log_factors(blocks, learned, -mirrored, "at_least", scale).sum(axis=-1)
+        return float(log_mean(found, axis=-1)) - enough
 
     limit = 1.0 - 1e-6
-    return _last_rejected(below, margin, -limit, limit, scale), -_last_rejected(above, -margin, -limit, limit, scale)
+    low = _last_rejected(below, (margin, float(harm.max()) - enough), -limit, limit, scale)
+    return low, -_last_rejected(above, (-margin, float(safe[-1]) - enough), -limit, limit, scale)
 
 
 def share_bounds(x: Floats, n: Floats, limit: float, confidence: float) -> tuple[float, float]:
@@ -172,17 +203,17 @@ def share_bounds(x: Floats, n: Floats, limit: float, confidence: float) -> tuple
     def above(mirrored: float) -> float:
         return float(log_e_share(x, n, 1.0 - mirrored, "at_least")[-1]) - enough
 
-    low = _last_rejected(below, limit, TINY, 1.0 - TINY, limit / 2.0)
-    rest = _last_rejected(above, 1.0 - limit, TINY, 1.0 - TINY, limit / 2.0)
+    low = _last_rejected(below, (limit, below(limit)), TINY, 1.0 - TINY, limit / 2.0)
+    rest = _last_rejected(above, (1.0 - limit, above(1.0 - limit)), TINY, 1.0 - TINY, limit / 2.0)
     return (low if low > TINY else 0.0), (1.0 - rest if rest > TINY else 1.0)
 
 
 def _last_rejected(
-    excess: Callable[[float], float], start: float, lowest: float, highest: float, width: float
+    excess: Callable[[float], float], start: tuple[float, float], lowest: float, highest: float, width: float
 ) -> float:
     """Return a value near the largest one that is rejected (``excess`` is not below 0); ``lowest`` if none is found.
 
-    Steps away from ``start``, wider each time, until one end is rejected and the other is not; then false position
+    Steps away from ``start`` (a value and its excess), wider each time, until one end is rejected and the other is not; then false position
     (Illinois), which always returns the rejected end.
     """
     kept, rejected = _bracketed(excess, start, lowest, highest, width)
@@ -202,11 +233,10 @@ def _last_rejected(
 
 
 def _bracketed(
-    excess: Callable[[float], float], start: float, lowest: float, highest: float, width: float
+    excess: Callable[[float], float], start: tuple[float, float], lowest: float, highest: float, width: float
 ) -> tuple[tuple[float, float], tuple[float, float] | None]:
     """Return a value that is not rejected and one below it that is, each with its excess; the latter None: none is."""
-    value = excess(start)
-    place, step = start, width
+    (place, value), step = start, width
     if value >= 0.0:
         while True:
             further = min(highest, place + step)
@@ -231,4 +261,7 @@ def _learned(x: Floats, n: Floats) -> Floats:
 
 
 def _log_ratio(x: Floats, n: Floats, q: Floats, p: Floats) -> Floats:
-    return np.asarray(x * np.log(q / p) + (n - x) * np.log((1.0 - q) / (1.0 - p)), dtype=np.float64)
+    found, rest = q / p, (1.0 - q) / (1.0 - p)
+    found = x * np.log(found, out=found)
+    found += (n - x) * np.log(rest, out=rest)
+    return found

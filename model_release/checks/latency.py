@@ -15,7 +15,7 @@ from model_release import blocks, sequential
 from model_release.blocks import Floats, Life, Process, Series
 from model_release.checks import sequence
 from model_release.checks.results import unmeasured
-from model_release.checks.sequence import Compared, Course, Evidenced, Group
+from model_release.checks.sequence import Compared, Course, Group
 from model_release.checks.trials import TrialView
 from model_release.errors import UnmeasurableError
 from model_release.evidence import ARMS, Missing, RangeQuery, questions_of
@@ -36,10 +36,9 @@ class _Slower:
     dropped: int
     queries: tuple[RangeQuery, ...]
 
-    def blocks(self, which: int | slice, cluster_size: float) -> Blocks:
-        """Return the blocks of one bound or of several."""
-        n1, n0 = (n if isinstance(which, int) else n[None, :] for n in self.n)
-        return Blocks(n1, self.x[0][which], n0, self.x[1][which]).scaled(cluster_size)
+    def blocks(self, which: int, cluster_size: float) -> Blocks:
+        """Return the blocks of one bound."""
+        return Blocks(self.n[0], self.x[0][which], self.n[1], self.x[1][which]).scaled(cluster_size)
 
     @property
     def smaller(self) -> Floats:
@@ -73,10 +72,11 @@ def course(policy: LatencyPolicy, view: TrialView) -> Course:
 
 def _processes(policy: LatencyPolicy, slower: _Slower) -> tuple[Floats, Floats]:
     """Return the log e-processes of harm and of safety at each bound: (bounds, blocks)."""
-    every, margin = slower.blocks(slice(None), policy.cluster_size), policy.margin
+    margin = policy.margin
+    each = [slower.blocks(bound, policy.cluster_size) for bound in range(len(slower.seconds))]
     return (
-        sequential.log_e_difference(every, margin, "at_most", scale=margin),
-        sequential.log_e_difference(every, margin, "at_least", scale=margin),
+        np.stack([sequential.log_e_difference(one, margin, "at_most", scale=margin) for one in each]),
+        np.stack([sequential.log_e_difference(one, margin, "at_least", scale=margin) for one in each]),
     )
 
 
@@ -148,19 +148,23 @@ def _judged(policy: LatencyPolicy, view: TrialView, slower: _Slower) -> CheckRes
     samples = float(slower.smaller.sum())
     verdict = sequence.verdict_of(policy, view, found, samples)
     worst = int(harm.max(axis=-1).argmax()) if verdict is Verdict.FAIL else least
-    return _told(policy, view, slower, found, verdict, worst)
+    interval = sequential.difference_bounds(
+        slower.blocks(worst, policy.cluster_size),
+        policy.margin,
+        policy.confidence,
+        scale=policy.margin,
+        harm=harm[worst],
+        safe=safe[worst],
+    )
+    return sequence.told(policy, view, found, verdict, _compared(policy, slower, worst, interval))
 
 
-def _told(
-    policy: LatencyPolicy, view: TrialView, slower: _Slower, found: Evidenced, verdict: Verdict, worst: int
-) -> CheckResult:
-    one = slower.blocks(worst, policy.cluster_size)
-    interval = sequential.difference_bounds(one, policy.margin, policy.confidence, scale=policy.margin)
+def _compared(policy: LatencyPolicy, slower: _Slower, worst: int, interval: tuple[float, float]) -> Compared:
     shares = [
         float(x[worst].sum()) / float(n.sum()) if n.sum() > 0.0 else None
         for x, n in zip(slower.x, slower.n, strict=True)
     ]
-    compared = Compared(
+    return Compared(
         text=f"slower than {slower.seconds[worst]:g} s, the worst of {len(slower.seconds)} bounds: "
         f"{sequence.percent(shares[0])} against {sequence.percent(shares[1])}, difference",
         value=None if shares[0] is None or shares[1] is None else shares[0] - shares[1],
@@ -179,4 +183,3 @@ def _told(
             "answers": [float(n.sum()) for n in slower.n],
         },
     )
-    return sequence.told(policy, view, found, verdict, compared)

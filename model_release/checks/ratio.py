@@ -126,7 +126,9 @@ def _against_current(policy: RatioPolicy, view: TrialView, counts: _Counts, marg
     mirrored = policy.worse == "lower"
     cut = _two_arms(policy, counts)
     found = _evidenced(policy, counts)
-    low, high = sequential.difference_bounds(cut, margin, policy.confidence, scale=margin)
+    low, high = sequential.difference_bounds(
+        cut, margin, policy.confidence, scale=margin, harm=found.harm, safe=found.safe
+    )
     shares = counts.share(0), counts.share(1)
     compared = Compared(
         text=f"{sequence.percent(shares[0])} against {sequence.percent(shares[1])}, difference",

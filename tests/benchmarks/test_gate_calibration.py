@@ -53,6 +53,6 @@ def test_the_interval_of_a_rate_is_that_of_clopper_and_pearson() -> None:
 
 
 def test_one_look_at_a_trial_of_a_day_is_cheap() -> None:
-    """50 ms of processor time are promised; shared machines get twice that."""
+    """30 ms of processor time are promised; shared machines get twice that."""
     assert gate_poll.measured(5) <= 2.0 * gate_poll.LIMIT_MS
     assert gate_poll.judge(gate_poll.view()) == ["pass"] * 5
