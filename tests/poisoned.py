@@ -121,11 +121,11 @@ def counter(per_second: float, started: float) -> Value:
 
 
 @contextmanager
-def scene(root: Path) -> Iterator[Scene]:
-    """Set everything up for a canary that began 20 minutes ago and that nothing is wrong with."""
+def scene(root: Path, minutes: float = MINUTES) -> Iterator[Scene]:
+    """Set everything up for a canary that began some minutes ago and that nothing is wrong with."""
     paths = ReleasePaths(root)
     now = dt.datetime.now(dt.UTC)
-    began = now - dt.timedelta(minutes=MINUTES)
+    began = now - dt.timedelta(minutes=minutes)
     write_evidence(paths, at=now - dt.timedelta(hours=1))
     _on_trial(paths, began)
     started = began.timestamp()

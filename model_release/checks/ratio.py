@@ -16,7 +16,7 @@ from model_release.errors import UnmeasurableError
 from model_release.evidence import ARMS, Missing, RangeQuery
 from model_release.policy import RatioPolicy
 from model_release.sequential import Blocks
-from model_release.verdict import CheckResult
+from model_release.verdict import CheckResult, Verdict
 
 _ROUNDING = 1e-6  # sums of shares, unlike counts, are rounded
 
@@ -158,7 +158,22 @@ def _against_current(policy: RatioPolicy, view: TrialView, counts: _Counts, marg
         queries=counts.queries,
         details={"candidate_share": shares[0], "current_share": shares[1], "margin": margin, **counts.totals},
     )
-    return _judged(policy, view, found, compared)
+    judged = _judged(policy, view, found, compared)
+    return _nothing_to_lose(judged, shares[1], margin) if mirrored else judged
+
+
+def _nothing_to_lose(judged: CheckResult, current: float | None, margin: float) -> CheckResult:
+    """Return the result, but no PASS where not even a candidate without any could be worse by the margin.
+
+    Above all where nothing counts in either arm, because what should count is broken.
+    """
+    if judged.verdict is not Verdict.PASS or (current is not None and current > margin):
+        return judged
+    reason = (
+        f"{sequence.percent(current)} of the current run's answers count, and the margin is {sequence.percent(margin)}: "
+        "losing all of them would not be noticed. Is something counted at all? Else give a smaller margin"
+    )
+    return judged.model_copy(update={"verdict": Verdict.INCONCLUSIVE, "reason": reason})
 
 
 def _against_limit(policy: RatioPolicy, view: TrialView, counts: _Counts) -> CheckResult:

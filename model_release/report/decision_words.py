@@ -87,6 +87,8 @@ def _more(result: CheckResult) -> str:
     more, needed = details.get("more_answers_needed"), details.get("users_needed")
     if isinstance(more, int) and more > 0:
         return f"about {more} more answers like those so far"
+    if more == 0:
+        return "nothing but time, and answers like those so far"
     if isinstance(needed, int) and result.samples is not None and needed > result.samples:
         return f"about {needed} users instead of {result.samples}, if it is as good as the current run; or {_better(result)}"
     return _better(result)

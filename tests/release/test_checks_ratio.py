@@ -72,6 +72,14 @@ def test_the_shares_of_both_arms(candidate: float, current: float, verdict: Verd
     assert result.details["window"] == ["2026-01-13T12:00:00+00:00", "2026-01-13T12:05:00+00:00"]
 
 
+@pytest.mark.parametrize(("candidate", "current"), [(0.0, 0.0), (0.0, 0.05), (0.05, 0.05), (0.5, 0.05)])
+def test_losing_all_must_be_noticed_before_a_lower_share_may_pass(candidate: float, current: float) -> None:
+    """Nothing that counts in either arm is no equality; nor is a margin that is larger than what could be lost."""
+    result = judged(drawn(candidate, current, worse="lower", margin=0.1, width=100))
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert "losing all of them would not be noticed" in result.reason
+
+
 @pytest.mark.parametrize(
     ("candidate", "current", "verdict"),
     [(0.5, 0.5, Verdict.PASS), (0.2, 0.5, Verdict.FAIL), (0.9, 0.5, Verdict.PASS), (0.43, 0.5, Verdict.INCONCLUSIVE)],
@@ -107,6 +115,8 @@ def test_the_share_of_the_candidate_against_a_limit(share: float, limits: dict[s
     inside = [end is not None and (end <= limit if direction == "at_most" else end >= limit) for end in interval]
     assert all(inside) == (verdict is Verdict.PASS)
     assert (not any(inside)) == (verdict is Verdict.FAIL)
+    assert " is allowed" in result.reason
+    assert "+" not in result.reason  # a share has no sign
 
 
 def test_what_was_once_proved_harmful_stays_so() -> None:
@@ -152,6 +162,14 @@ def test_answers_of_one_user_count_once() -> None:
 def test_before_the_first_block_there_is_nothing_to_say() -> None:
     result = judged(view(online_policy("ratio"), 0))
     assert (result.verdict, result.samples) == (Verdict.INCONCLUSIVE, 0)
+
+
+def test_while_prometheus_is_away_the_reason_says_so() -> None:
+    """And not that there are no blocks, which nobody can mend."""
+    found = drawn(0.0, 0.0)
+    away = replace(found.online, bounds=np.zeros(0), scrapes=Missing("Prometheus can't be asked"))
+    result = judged(replace(found, online=away))
+    assert (result.verdict, result.reason) == (Verdict.ERROR, "Prometheus can't be asked")
 
 
 def test_no_answers_at_all_are_inconclusive() -> None:

@@ -146,12 +146,15 @@ def test_an_answer_about_another_time_is_none(sound: Scene) -> None:
     assert any("another time, -30.0 seconds off" in reason for reason in reasons(gathered(sound)))
 
 
-def test_a_trial_that_has_just_begun_has_no_blocks_and_no_errors(sound: Scene) -> None:
-    online = on_trial(gathered(sound, step_seconds=600.0, minimum_minutes=1.0, maximum_age_seconds=3600.0))
-    assert len(online.bounds) == 2
-    younger = on_trial(gathered(sound, step_seconds=599.0, minimum_minutes=1.0))
-    assert reasons(gathered(sound)) == set()
-    assert len(younger.bounds) == 3
+def test_a_trial_that_has_just_begun_waits_for_its_first_block(tmp_path: Path) -> None:
+    """Nothing is asked about answers yet, nothing is missing, and the checks of answers are INCONCLUSIVE."""
+    with scene(tmp_path, minutes=0.5) as young:
+        online = {**POLICY["online"], "step_seconds": 60.0}
+        decision = young.judged({**POLICY, "online": online})
+        evidence = gathered(young, step_seconds=60.0)
+    assert (len(on_trial(evidence).bounds), reasons(evidence)) == (0, set())
+    verdicts = {result.check: result.verdict for result in decision.results if result.verdict is not Verdict.PASS}
+    assert verdicts == {"bad": Verdict.INCONCLUSIVE, "slow": Verdict.INCONCLUSIVE}
 
 
 @pytest.mark.parametrize(("silenced", "expected"), [("count", Verdict.FAIL), ("ignore", Verdict.PASS)])
@@ -215,6 +218,9 @@ def test_the_last_time_that_everything_was_measured_survives_a_restart(sound: Sc
     assert gathered(sound).measured_at == measured.decided_at
     error = sound.judged()
     assert (error.verdict, error.measured_at) == (Verdict.ERROR, measured.decided_at)
+    write_decision(sound.paths, Decision(**{**dict(measured), "stage": "offline", "measured_at": measured.decided_at}))
+    write_decision(sound.paths, Decision(**{**dict(measured), "release_id": "release-2", "measured_at": None}))
+    assert gathered(sound).measured_at == measured.decided_at  # what other stages and releases saw changes nothing
     for change in (
         {"run_id": "other"},
         {"measured_at": dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)},

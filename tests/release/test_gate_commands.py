@@ -118,6 +118,7 @@ def test_a_kept_decision_is_explained(home: ReleasePaths, capsys: pytest.Capture
         ),
         ({"verdict": Verdict.FAIL, "value": 2.0, "limit": 5.0, "direction": "at_least", "unit": "h"}, "higher by 3 h"),
         ({"verdict": Verdict.FAIL}, "the reason must no longer hold"),
+        ({"verdict": Verdict.INCONCLUSIVE, "details": {"more_answers_needed": 0}}, "nothing but time"),
     ],
 )
 def test_what_would_have_to_change(fields: dict[str, Any], expected: str | None) -> None:

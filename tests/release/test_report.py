@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from model_release.evidence import Missing
 from model_release.judge import judge
 from model_release.policy import load_policy
 from model_release.report import found, markdown, plain, table, wanted
+from model_release.report.figures import certainty, e_value
 from model_release.verdict import CheckResult, Decision, Verdict
 from tests.gate_evidence import NOW, check, evidence, policy
 
@@ -119,3 +121,17 @@ def test_how_numbers_are_written(result: dict[str, object], value: str, limit: s
     base = {"check": "x", "kind": "absolute", "verdict": Verdict.PASS, "reason": ""}
     whole = CheckResult.model_validate({**base, **result})
     assert (found(whole), wanted(whole)) == (value, limit)
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [(1.0, "1"), (0.5, "0.5"), (42.34, "42.3"), (100.0, "100"), (999.7, "1000"), (1000.0, "1000"), (1e5, "10^5")],
+)
+def test_an_e_value_is_written_as_people_write_numbers(value: float, written: str) -> None:
+    assert e_value(math.log(value)) == written
+
+
+def test_the_e_value_of_a_split_stands_beside_what_it_must_reach() -> None:
+    e_values = {"log_e": math.log(0.2), "log_e_needed": math.log(1000.0)}
+    result = CheckResult(check="split", kind="sample_ratio", verdict=Verdict.PASS, reason="it fits", details=e_values)
+    assert certainty(result) == "e 0.2, e needed 1000"

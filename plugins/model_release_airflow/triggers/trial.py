@@ -16,7 +16,7 @@ from model_release.errors import InvalidInputError, ModelReleaseError, ReplicaRe
 from model_release.paths import ReleasePaths
 from model_release_airflow.hooks.recommendation_api import RecommendationApiHook
 from model_release_airflow.look import Asked, Look, look
-from model_release_airflow.standing import Standing
+from model_release_airflow.trial_record import TrialRecord
 from model_release_airflow.triggers.fleet import MINIMUM_LIFE_SECONDS
 
 if TYPE_CHECKING:
@@ -130,13 +130,13 @@ class TrialTrigger(BaseTrigger):
         yield TriggerEvent(dict(event))  # type: ignore[no-untyped-call]
 
     async def _watch(self) -> tuple[Status, str]:
-        standing = Standing(ReleasePaths.from_environment())
+        record = TrialRecord(ReleasePaths.from_environment())
         lease_until, seen_at = self.lease_until, time.time()
         while (now := time.time()) < self.deadline:
             await asyncio.sleep(min(self.poll_seconds, self.lease_seconds / 3, max(0.1, self.deadline - now)))
             try:
                 lease_until = await self._renewed(lease_until)
-                seen = await asyncio.to_thread(self._look, standing)
+                seen = await asyncio.to_thread(self._look, record)
             except ReplicaRefusedError as error:
                 return "refused", str(error)
             except (
@@ -154,11 +154,11 @@ class TrialTrigger(BaseTrigger):
                 return "moved", f"the registry is at generation {seen.decision.generation}, not {self.generation}"
         return "timed_out", "the budget is spent"
 
-    def _look(self, standing: Standing) -> Look:
+    def _look(self, record: TrialRecord) -> Look:
         asked = Asked(self.run_id, self.release_id, "online", self.policy)
-        seen = look(standing.paths, asked, started_at=self.started_at)
+        seen = look(record.paths, asked, started_at=self.started_at)
         if seen.outcome == "wait":  # else the worker keeps what it decides
-            standing.keep(seen.decision)
+            record.keep(seen.decision)
         return seen
 
     async def _renewed(self, until: float | None) -> float | None:

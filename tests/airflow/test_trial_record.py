@@ -10,7 +10,7 @@ import pytest
 from model_release.adapters.decisions import read_decision, write_decision
 from model_release.paths import ReleasePaths
 from model_release.verdict import CheckResult, Decision, Verdict
-from model_release_airflow.standing import Standing
+from model_release_airflow.trial_record import TrialRecord
 
 NOW = dt.datetime(2026, 1, 5, 12, tzinfo=dt.UTC)
 
@@ -44,13 +44,13 @@ def kept_at(paths: ReleasePaths) -> float:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [1000.0]
-    monkeypatch.setattr("model_release_airflow.standing.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("model_release_airflow.trial_record.time.monotonic", lambda: now[0])
     return now
 
 
 def test_it_is_kept_at_changes_and_every_fifteen_seconds(tmp_path: Path, clock: list[float]) -> None:
     paths = ReleasePaths(tmp_path)
-    standing = Standing(paths)
+    record = TrialRecord(paths)
     story = [
         (0, Verdict.INCONCLUSIVE, True),
         (5, Verdict.INCONCLUSIVE, False),
@@ -61,7 +61,7 @@ def test_it_is_kept_at_changes_and_every_fifteen_seconds(tmp_path: Path, clock: 
     ]
     for seconds, verdict, kept in story:
         clock[0] = 1000.0 + seconds
-        assert standing.keep(decided(verdict, seconds)) is kept, seconds
+        assert record.keep(decided(verdict, seconds)) is kept, seconds
         assert (kept_at(paths) == seconds) is kept
 
 
@@ -69,7 +69,7 @@ def test_a_later_word_stays(tmp_path: Path) -> None:
     """The worker has decided; a trigger that runs twice comes late."""
     paths = ReleasePaths(tmp_path)
     write_decision(paths, decided(Verdict.PASS, 10))
-    assert not Standing(paths).keep(decided(Verdict.INCONCLUSIVE, 9))
+    assert not TrialRecord(paths).keep(decided(Verdict.INCONCLUSIVE, 9))
     assert kept_at(paths) == 10
 
 
@@ -77,7 +77,7 @@ def test_a_damaged_file_is_replaced(tmp_path: Path) -> None:
     paths = ReleasePaths(tmp_path)
     file = write_decision(paths, decided(Verdict.PASS, 0))
     file.write_text("{")
-    assert Standing(paths).keep(decided(Verdict.INCONCLUSIVE, 1))
+    assert TrialRecord(paths).keep(decided(Verdict.INCONCLUSIVE, 1))
     assert kept_at(paths) == 1
 
 
@@ -86,7 +86,7 @@ def test_a_disk_that_is_full_ends_no_trial(tmp_path: Path) -> None:
     paths = ReleasePaths(tmp_path)
     paths.decisions.parent.mkdir(parents=True)
     paths.decisions.touch()
-    standing = Standing(paths)
-    assert not standing.keep(decided(Verdict.INCONCLUSIVE, 0))
+    record = TrialRecord(paths)
+    assert not record.keep(decided(Verdict.INCONCLUSIVE, 0))
     paths.decisions.unlink()
-    assert standing.keep(decided(Verdict.INCONCLUSIVE, 1))
+    assert record.keep(decided(Verdict.INCONCLUSIVE, 1))

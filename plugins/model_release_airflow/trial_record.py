@@ -14,7 +14,7 @@ _log = logging.getLogger(__name__)
 KEEP_SECONDS = 15.0
 
 
-class Standing:
+class TrialRecord:
     """Keeps the latest decision of a wait: at once when the verdict changes, else every 15 seconds."""
 
     def __init__(self, paths: ReleasePaths) -> None:
