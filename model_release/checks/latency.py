@@ -28,12 +28,13 @@ Labels = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class _Slower:
-    """Answers of each arm, and those slower than each bound: (bounds, blocks)."""
+    """Answers of each arm, and those slower than each bound: (bounds, blocks); ``impossible`` blocks are left out."""
 
     seconds: tuple[float, ...]
     x: tuple[Floats, Floats]
     n: tuple[Floats, Floats]
-    dropped: int
+    impossible: int
+    minutes: float
     queries: tuple[RangeQuery, ...]
 
     def blocks(self, which: int, cluster_size: float) -> Blocks:
@@ -90,10 +91,16 @@ def _counted(policy: LatencyPolicy, view: TrialView, width: int) -> _Slower:
         raise UnmeasurableError(f"the histograms of {ARMS[0]} and {ARMS[1]} have other bounds")
     chosen = _chosen(policy, sorted(found[0]))
     impossible = np.any([_decreasing(one) for one in found], axis=0)
-    dropped = sequence.require_plausible(impossible)
     n1, n0 = (one[math.inf] * ~impossible for one in found)
     x1, x0 = (np.stack([one[math.inf] - one[bound] for bound in chosen]) * ~impossible for one in found)
-    return _Slower(chosen, (x1, x0), (n1, n0), dropped, tuple(queries))
+    return _Slower(
+        chosen,
+        (x1, x0),
+        (n1, n0),
+        sequence.require_plausible(impossible),
+        sequence.measured_minutes(view, known),
+        tuple(queries),
+    )
 
 
 def _by_bound(group: Group, known: dict[Process, Life], width: int) -> dict[float, Floats]:
@@ -146,7 +153,7 @@ def _judged(policy: LatencyPolicy, view: TrialView, slower: _Slower) -> CheckRes
     least = int(safe[:, -1].argmin())
     found = sequence.evidenced(policy, harm=sequential.log_mean(harm), safe=safe[least])
     samples = float(slower.smaller.sum())
-    verdict = sequence.verdict_of(policy, view, found, samples)
+    verdict = sequence.verdict_of(policy, view, found, samples=samples, minutes=slower.minutes)
     worst = int(harm.max(axis=-1).argmax()) if verdict is Verdict.FAIL else least
     interval = sequential.difference_bounds(
         slower.blocks(worst, policy.cluster_size),
@@ -172,7 +179,8 @@ def _compared(policy: LatencyPolicy, slower: _Slower, worst: int, interval: tupl
         direction="at_most",
         interval=interval,
         smaller=slower.smaller,
-        dropped=slower.dropped,
+        impossible=slower.impossible,
+        minutes=slower.minutes,
         queries=slower.queries,
         details={
             "margin": policy.margin,

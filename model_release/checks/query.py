@@ -48,6 +48,8 @@ def _judged(policy: QueryPolicy, view: TrialView, value: float | None, samples: 
         raise AssertionError("a number that is not there, of enough samples")
     elif (broken := _broken(policy, value)) is not None:
         verdict, reason = Verdict.FAIL, f"{value:g}{unit}, {broken}{unit} is allowed"
+    elif view.too_early is not None:
+        verdict, reason = Verdict.INCONCLUSIVE, f"{value:g}{unit}; {view.too_early}"
     else:
         verdict, reason = Verdict.PASS, f"{value:g}{unit}"
     return result(

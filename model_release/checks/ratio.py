@@ -23,11 +23,12 @@ _ROUNDING = 1e-6  # sums of shares, unlike counts, are rounded
 
 @dataclass(frozen=True)
 class _Counts:
-    """Answers of each arm (one or two) and those that count, block by block; ``dropped`` blocks are left out."""
+    """Answers of each arm (one or two) and those that count, block by block; in ``impossible`` ones more did."""
 
     x: tuple[Floats, ...]
     n: tuple[Floats, ...]
-    dropped: int
+    impossible: int
+    minutes: float
     queries: tuple[RangeQuery, ...]
 
     @property
@@ -72,11 +73,26 @@ def _counted(policy: RatioPolicy, view: TrialView, width: int) -> _Counts:
     counted = [blocks.increments(group.series, known, width) for group in groups]
     x, n = counted[0::2], counted[1::2]
     impossible = np.any([some > all_ + _ROUNDING * (1.0 + all_) for some, all_ in zip(x, n, strict=True)], axis=0)
-    dropped = sequence.require_plausible(impossible)
     queries = tuple(dict.fromkeys(query for group in groups for query in group.queries))
-    kept = ~impossible
-    capped = (np.minimum(some, all_) for some, all_ in zip(x, n, strict=True))
-    return _Counts(tuple(part * kept for part in capped), tuple(part * kept for part in n), dropped, queries)
+    return _Counts(
+        tuple(_carried(some, all_) for some, all_ in zip(x, n, strict=True)),
+        tuple(n),
+        sequence.require_plausible(impossible),
+        sequence.measured_minutes(view, known),
+        queries,
+    )
+
+
+def _carried(x: Floats, n: Floats) -> Floats:
+    """Return ``x`` with what a block counts beyond its answers moved to the next block: (blocks,), at most ``n``.
+
+    A scrape may come between the two counters of one answer.  Were such blocks left out, the worst would be.
+    """
+    if not (x > n).any():
+        return x
+    over = np.cumsum(x - n)
+    left = over - np.minimum(np.minimum.accumulate(over), 0.0)
+    return np.clip(x - np.diff(left, prepend=0.0), 0.0, n)
 
 
 def course(policy: RatioPolicy, view: TrialView) -> Course:
@@ -137,7 +153,8 @@ def _against_current(policy: RatioPolicy, view: TrialView, counts: _Counts, marg
         direction="at_least" if mirrored else "at_most",
         interval=(-high, -low) if mirrored else (low, high),
         smaller=counts.smaller,
-        dropped=counts.dropped,
+        impossible=counts.impossible,
+        minutes=counts.minutes,
         queries=counts.queries,
         details={"candidate_share": shares[0], "current_share": shares[1], "margin": margin, **counts.totals},
     )
@@ -172,7 +189,8 @@ def _against_limit(policy: RatioPolicy, view: TrialView, counts: _Counts) -> Che
         direction="at_least" if mirrored else "at_most",
         interval=(1.0 - high, 1.0 - low) if mirrored else (low, high),
         smaller=counts.smaller,
-        dropped=counts.dropped,
+        impossible=counts.impossible,
+        minutes=counts.minutes,
         queries=counts.queries,
         details=counts.totals,
         sign="-",
@@ -181,5 +199,6 @@ def _against_limit(policy: RatioPolicy, view: TrialView, counts: _Counts) -> Che
 
 
 def _judged(policy: RatioPolicy, view: TrialView, found: Evidenced, compared: Compared) -> CheckResult:
-    verdict = sequence.verdict_of(policy, view, found, float(compared.smaller.sum()))
+    samples = float(compared.smaller.sum())
+    verdict = sequence.verdict_of(policy, view, found, samples=samples, minutes=compared.minutes)
     return sequence.told(policy, view, found, verdict, compared)

@@ -92,6 +92,8 @@ def _judged(policy: SampleRatioPolicy, view: TrialView, users: _Users, share: fl
         reason = f"{total:.0f} users, at least {policy.minimum_users} are needed: {_more(policy, view, total)}"
     else:
         verdict, reason = Verdict.PASS, f"{told}, {100 * share:.3g} % should: no mismatch shows"
+        if view.too_early is not None:
+            verdict, reason = Verdict.INCONCLUSIVE, f"{reason}; {view.too_early}"
     return result(
         policy,
         verdict,

@@ -27,7 +27,7 @@ from model_release.policy.online import SequentialPolicy
 from model_release.sequential import needed
 from model_release.verdict import CheckResult, Verdict
 
-_MOST_DROPPED = 0.02  # share of blocks that count more than there was; more of them is no accident
+_MOST_IMPOSSIBLE = 0.02  # share of blocks that count more than there was; more than one, and of them, is no accident
 _NEVER = "not at the present rates"
 
 
@@ -82,7 +82,8 @@ class Compared:
         direction: on which side of ``limit`` the interval should lie.
         interval: always-valid bounds of the value.
         smaller: (blocks,), answers of the arm that has fewer.
-        dropped: blocks that were left out.
+        impossible: blocks that counted more than there was.
+        minutes: for how long there was something to see.
         queries: that brought the counts.
         details: what only this kind of check has.
         sign: how numbers are written: with their sign if they are differences.
@@ -94,7 +95,8 @@ class Compared:
     direction: Literal["at_least", "at_most"]
     interval: tuple[float, float]
     smaller: Floats
-    dropped: int
+    impossible: int
+    minutes: float
     queries: tuple[RangeQuery, ...]
     details: Mapping[str, Any]
     sign: Literal["+", "-"] = "+"
@@ -176,26 +178,36 @@ def require_alive(view: TrialView, groups: Iterable[Group], known: Mapping[Proce
 
 
 def require_plausible(impossible: np.ndarray[Any, np.dtype[np.bool_]]) -> int:
-    """Return how many blocks count more than there was; they are left out.
+    """Return how many blocks count more than there was.
 
     Raises:
         UnmeasurableError: they are too many to be an accident.
     """
-    dropped = int(impossible.sum())
-    if dropped > _MOST_DROPPED * len(impossible):
-        raise UnmeasurableError(f"in {dropped} of {len(impossible)} blocks more answers count than there were")
-    return dropped
+    found = int(impossible.sum())
+    if found > max(1.0, _MOST_IMPOSSIBLE * len(impossible)):
+        raise UnmeasurableError(f"in {found} of {len(impossible)} blocks more answers count than there were")
+    return found
 
 
-def verdict_of(policy: SequentialPolicy, view: TrialView, found: Evidenced, samples: float) -> Verdict:
+def measured_minutes(view: TrialView, known: Mapping[Process, Life]) -> float:
+    """Return for how long there was something to see: what Prometheus has lost, or never had, is no trial."""
+    first = min((life.first for life in known.values()), default=len(view.online.bounds) - 1)
+    return view.minutes - float(view.online.bounds[first] - view.online.bounds[0]) / 60.0
+
+
+def verdict_of(
+    policy: SequentialPolicy, view: TrialView, found: Evidenced, *, samples: float, minutes: float
+) -> Verdict:
     """Return the verdict; FAIL goes before all else."""
     if found.harmful:
         return Verdict.FAIL
-    enough = samples >= policy.minimum_requests and view.minutes >= view.policy.minimum_minutes
+    enough = samples >= policy.minimum_requests and minutes >= view.policy.minimum_minutes
     return Verdict.PASS if found.safe_now and enough else Verdict.INCONCLUSIVE
 
 
-def lacks(policy: SequentialPolicy, view: TrialView, found: Evidenced, counted: Floats) -> tuple[str, int | None]:
+def lacks(
+    policy: SequentialPolicy, view: TrialView, found: Evidenced, *, counted: Floats, measured: float
+) -> tuple[str, int | None]:
     """Say how many more answers are needed, and when they may be there; and how many, None if no number is enough.
 
     Args:
@@ -203,6 +215,7 @@ def lacks(policy: SequentialPolicy, view: TrialView, found: Evidenced, counted: 
         view: the trial.
         found: its e-processes, after at least one block.
         counted: (blocks,), answers of the smaller arm.
+        measured: minutes for which there was something to see.
     """
     have = float(counted.sum())
     if not have > 0.0:
@@ -210,8 +223,8 @@ def lacks(policy: SequentialPolicy, view: TrialView, found: Evidenced, counted: 
     needs = max(_until_safe(found, counted), policy.minimum_requests - have, 0.0)
     if math.isinf(needs):
         return f"the present rates do not show it to be safe: {_NEVER}", None
-    per_minute = have / max(view.minutes, 1e-9)
-    minutes = max(needs / per_minute, view.policy.minimum_minutes - view.minutes)
+    per_minute = have / max(measured, 1e-9)
+    minutes = max(needs / per_minute, view.policy.minimum_minutes - measured)
     when = view.now + dt.timedelta(minutes=minutes) if minutes < 1e6 else None  # noqa: PLR2004  (two years)
     at = f"at {when:%Y-%m-%d %H:%M:%S} UTC" if when else _NEVER
     if needs < 1.0:
@@ -243,7 +256,7 @@ def told(
     )
     more: int | None = None
     if verdict is Verdict.INCONCLUSIVE:
-        text, more = lacks(policy, view, found, compared.smaller)
+        text, more = lacks(policy, view, found, counted=compared.smaller, measured=compared.minutes)
         reason = f"{reason}; {text}"
     ends = view.online.bounds[[0, -1]].tolist()
     return result(
@@ -260,7 +273,8 @@ def told(
             "queries": [query.selector for query in compared.queries],
             "window": [dt.datetime.fromtimestamp(end, dt.UTC).isoformat(timespec="seconds") for end in ends],
             "blocks": len(view.online.bounds) - 1,
-            "dropped_blocks": compared.dropped,
+            "measured_minutes": round(compared.minutes, 3),
+            "impossible_blocks": compared.impossible,
             "confidence": policy.confidence,
             "cluster_size": policy.cluster_size,
             "log_e_harm": float(found.harm.max()),

@@ -22,3 +22,9 @@ class TrialView:
     def minutes(self) -> float:
         """How long the trial has been going on."""
         return (self.now - self.trial.started_at).total_seconds() / 60.0
+
+    @property
+    def too_early(self) -> str | None:
+        """Why no trial passes yet; None: it may."""
+        minimum = self.policy.minimum_minutes
+        return None if self.minutes >= minimum else f"no trial passes within {minimum:g} minutes"

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from model_release.blocks import segments
 from model_release.policy.base import Budgets, CheckPolicy, Confidence, Limits, Minutes, Seconds, Strict, Users, twice
 from model_release.policy.context import AlertsPolicy, ReconciliationPolicy
 
@@ -236,7 +237,18 @@ class OnlinePolicy(Strict):
                 f"step_seconds {self.step_seconds:g} and budgets.inconclusive_minutes "
                 f"{self.budgets.inconclusive_minutes:g} don't fit: the wait ends before the first step"
             )
+        self._survives_a_gap()
         used = placeholders(self.replicas)
         if used:
             raise ValueError(f"replicas has ${min(used)}, but is the same for both runs")
         return self
+
+    def _survives_a_gap(self) -> None:
+        """Refuse a trial that one missed scrape rejects: counters missing at a bound are missed until the next one."""
+        error, longest = self.budgets.error_minutes, self.budgets.inconclusive_minutes
+        width = segments(0.0, 60.0 * longest, self.step_seconds)[-1].step
+        if 0.0 < error < width / 60.0 and any(isinstance(check, SequentialPolicy) for check in self.checks):
+            raise ValueError(
+                f"budgets.error_minutes {error:g} and budgets.inconclusive_minutes {longest:g} don't fit: requests are "
+                f"then counted in steps of {width:g} seconds, and one missed scrape at their seam would reject the trial"
+            )

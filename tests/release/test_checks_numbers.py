@@ -188,3 +188,15 @@ def test_the_estimates_are_shrunk_toward_the_rollout_never_past_it() -> None:
     """Off by less than three standard errors is exactly the rollout."""
     exactly, nearly = (judged(users([one] * 2, [9000.0] * 2)).details["log_e"] for one in (1000.0, 1000.9))
     assert np.isclose(exactly, nearly, atol=1e-3)
+
+
+@pytest.mark.parametrize("good", [asked(0.9), users([100, 110], [900, 890])])
+def test_nothing_passes_before_the_minimum_of_minutes_and_harm_is_told_at_once(good: TrialView) -> None:
+    """Also where no check of a policy is sequential."""
+    for minutes, verdict in ((8.0, Verdict.PASS), (9.0, Verdict.INCONCLUSIVE)):
+        found = judged(replace(good, policy=good.policy.model_copy(update={"minimum_minutes": minutes})))
+        assert found.verdict is verdict
+        assert ("no trial passes within 9 minutes" in found.reason) == (verdict is Verdict.INCONCLUSIVE)
+    for bad in (asked(0.1), users([150, 150], [850, 850])):
+        late = bad.policy.model_copy(update={"minimum_minutes": 60.0})
+        assert judged(replace(bad, policy=late)).verdict is Verdict.FAIL

@@ -264,8 +264,8 @@ def test_blocks_that_moved_or_ended_long_ago_or_lie_ahead_are_an_error() -> None
     assert judged(none).verdict is Verdict.ERROR
 
 
-def test_a_block_that_counts_more_than_there_was_is_left_out_and_many_are_an_error() -> None:
-    for count, verdict in ((1, Verdict.PASS), (2, Verdict.ERROR)):
+def test_what_a_block_counts_beyond_its_answers_goes_to_the_next_and_many_are_an_error() -> None:
+    for count, verdict in ((1, Verdict.INCONCLUSIVE), (2, Verdict.ERROR)):
         bad = np.zeros(60)
         bad[10 : 10 + count] = 20.0
         answers = np.full(60, 13.0)
@@ -274,9 +274,64 @@ def test_a_block_that_counts_more_than_there_was_is_left_out_and_many_are_an_err
         )
         result = judged(found)
         assert result.verdict is verdict
-        if verdict is Verdict.PASS:
-            assert result.details["dropped_blocks"] == 1
-            assert result.samples == 2 * 13 * 59
+        if verdict is not Verdict.ERROR:
+            assert result.details["impossible_blocks"] == 1
+            assert result.details["candidate_share"] == pytest.approx(20.0 / (13.0 * 60.0))
+            assert result.samples == 2 * 13 * 60
+
+
+def test_a_scrape_between_the_two_counters_of_an_answer_hides_no_bad_one() -> None:
+    """A candidate all of whose answers are bad, in blocks that are as wide as a third of the trial, fails as ever."""
+    answers = np.array([200.0, 200.0, 200.0])
+    shifted = {"candidate": np.array([201.0, 199.0, 200.0]), "current": np.zeros(3)}
+    exact = {"candidate": answers, "current": np.zeros(3)}
+    counted = {"candidate": answers, "current": answers}
+    early, late = (judged(of_ratio(online_policy("ratio"), bad, counted)) for bad in (shifted, exact))
+    assert early.verdict is late.verdict is Verdict.FAIL
+    assert early.details["counting"] == [1200.0, 0.0]
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=9), st.data())
+def test_what_is_carried_is_neither_lost_nor_invented_and_more_is_never_less(
+    rows: list[tuple[int, int]], data: st.DataObject
+) -> None:
+    x, n = (np.array(part, dtype=np.float64) for part in zip(*rows, strict=True))
+    found = ratio._carried(x, n)
+    assert ((found >= 0.0) & (found <= n)).all()
+    assert (np.cumsum(found) <= np.cumsum(x)).all()
+    left = 0.0  # the rule, one block after the other
+    for place in range(len(x)):
+        assert found[place] == min(x[place] + left, n[place])
+        left += x[place] - found[place]
+    more = x.copy()
+    more[data.draw(st.integers(0, len(x) - 1))] += data.draw(st.integers(0, 9))
+    assert (ratio._carried(more, n) >= found).all()
+
+
+def test_what_prometheus_has_lost_is_no_trial() -> None:
+    """It was restarted empty: the minimum of minutes counts from what it has."""
+    whole = drawn(0.0, 0.05, width=60)  # five minutes
+    lost = replace(
+        whole,
+        online=replace(
+            whole.online,
+            histories={
+                query: History(
+                    tuple(
+                        Series(one.labels, np.where(np.arange(61) < 24, math.nan, one.values)) for one in found.series
+                    )
+                )
+                for query, found in whole.online.histories.items()
+                if isinstance(found, History)
+            },
+        ),
+    )
+    for minutes, verdict in ((2.9, Verdict.PASS), (3.1, Verdict.INCONCLUSIVE)):
+        policy = whole.policy.model_copy(update={"minimum_minutes": minutes})
+        assert judged(replace(whole, policy=policy)).verdict is Verdict.PASS
+        result = judged(replace(lost, policy=policy))
+        assert result.verdict is verdict, result.reason
+        assert result.details["measured_minutes"] == pytest.approx(3.0, abs=0.02)
 
 
 def test_sums_of_shares_may_be_rounded_above_their_count() -> None:
@@ -289,7 +344,7 @@ def test_sums_of_shares_may_be_rounded_above_their_count() -> None:
         {"candidate": answers, "current": answers},
     )
     assert judged(found).verdict is Verdict.PASS
-    assert judged(found).details["dropped_blocks"] == 0
+    assert judged(found).details["impossible_blocks"] == 0
 
 
 # Worse evidence, other orders

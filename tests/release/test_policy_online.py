@@ -169,6 +169,17 @@ def test_an_online_section_that_can_not_be_meant_is_refused(change: dict[str, An
         assert part in str(caught.value)
 
 
+def test_a_trial_that_one_missed_scrape_would_reject_is_refused() -> None:
+    """After 19 hours blocks of 5 seconds have become blocks of 640, and a gap at a seam is an ERROR until the next."""
+    budgets = {"inconclusive_minutes": 1440, "error_minutes": 5}
+    with pytest.raises(ConfigurationError, match="steps of 640 seconds"):
+        online(online_check("ratio"), budgets=budgets)
+    online(online_check("ratio"), budgets=budgets | {"error_minutes": 11})
+    online(online_check("ratio"), budgets=budgets | {"error_minutes": 0})  # who waits for nothing knows
+    online(online_check("query"), budgets=budgets)
+    online(online_check("ratio"))
+
+
 @pytest.mark.parametrize(
     ("checks", "named"),
     [

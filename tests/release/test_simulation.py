@@ -218,7 +218,7 @@ def test_in_a_shadow_both_runs_answer_the_same_requests() -> None:
     part, seen = drawn(Worse(), 0, of=made, traffic=traffic)
     last = judged(part, seen, len(seen.bounds) - 1)
     (errors,) = [result for result in last.results if result.check == "errors"]
-    assert errors.details["dropped_blocks"] == 0
+    assert errors.details["impossible_blocks"] == 0
 
 
 def test_the_need_of_an_equal_run_is_when_its_check_first_passes() -> None:
