@@ -12,7 +12,7 @@ from model_release.contract import utc_now
 from model_release.evidence import Evidence, TrialFacts
 from model_release.judge import Outcome, budgets_of, deadline, judge, outcome
 from model_release.paths import ReleasePaths
-from model_release.policy import Policy, Stage, default_policy_path, load_policy
+from model_release.policy import AlertsPolicy, Policy, Stage, default_policy_path, load_policy
 from model_release.verdict import Decision
 
 
@@ -64,7 +64,7 @@ def look(paths: ReleasePaths, asked: Asked, *, started_at: float) -> Look:
     Raises:
         ModelReleaseError: the policy is not usable, or can't judge this stage.  What can't be measured is no error.
     """
-    policy = load_policy(Path(asked.policy) if asked.policy else default_policy_path())
+    policy = _policy_of(asked)
     evidence = collect(paths, policy, asked.run_id, asked.release_id, asked.stage, sources=Sources.from_environment())
     now, began = utc_now(), dt.datetime.fromtimestamp(started_at, dt.UTC)
     decision, budgets = judge(policy, evidence, now, asked.stage), budgets_of(policy, asked.stage)
@@ -76,3 +76,27 @@ def look(paths: ReleasePaths, asked: Asked, *, started_at: float) -> Look:
         policy=policy,
         evidence=evidence,
     )
+
+
+def look_at_alerts(paths: ReleasePaths, asked: Asked) -> list[str]:
+    """Make the ``alerts`` checks before a trial and no others: a look that costs one question to Alertmanager.
+
+    Returns:
+        Their verdicts, as :func:`alert_verdicts` of a whole decision gives them.
+
+    Raises:
+        ModelReleaseError: the policy is not usable.
+    """
+    policy = _policy_of(asked)
+    only = policy.model_copy(update={"checks": tuple(one for one in policy.checks if isinstance(one, AlertsPolicy))})
+    evidence = collect(paths, only, asked.run_id, asked.release_id, "offline", sources=Sources.from_environment())
+    return alert_verdicts(judge(only, evidence, utc_now(), "offline"))
+
+
+def alert_verdicts(decision: Decision) -> list[str]:
+    """Return the verdicts of a decision's ``alerts`` checks, in the policy's order."""
+    return [result.verdict.value for result in decision.results if result.kind == "alerts"]
+
+
+def _policy_of(asked: Asked) -> Policy:
+    return load_policy(Path(asked.policy) if asked.policy else default_policy_path())

@@ -24,6 +24,7 @@ from model_release_airflow.context import Stores
 from model_release_airflow.failures import GateRejectedError, record_failure
 from model_release_airflow.sensors.quality_gate import QualityGateSensor
 from tests.airflow.contexts import RELEASE_ID, context, fire
+from tests.fakes_monitoring import Reply, alert, fake_alertmanager, said
 from tests.gate_evidence import CANDIDATE, CURRENT, check, exposition, write_evidence
 
 KINDS = ("data_quality", "freshness", "absolute", "non_inferiority")
@@ -121,6 +122,51 @@ def test_missing_evidence_is_waited_for(good: ReleasePaths, policy: Path) -> Non
     timer.join()
     assert event["status"] == "changed"
     assert sensor.execute_complete(context(sensor), event)["verdict"] == "pass"
+
+
+@pytest.mark.usefixtures("good")
+@pytest.mark.parametrize("away", ["unreachable", "hears nothing"])
+def test_an_alertmanager_that_comes_back_ends_the_wait(
+    policy: Path, monkeypatch: pytest.MonkeyPatch, away: str
+) -> None:
+    """No file changes then: it is asked again at every poll, and its watchdog may come later than itself."""
+    watched = {"name": "quiet", "kind": "alerts", "matchers": [{"severity": "critical"}], "watchdog": "Watchdog"}
+    document = json.loads(policy.read_text())
+    policy.write_text(json.dumps({**document, "checks": [*document["checks"], watched]}))
+    alive = alert("Watchdog", since=(utc_now() - dt.timedelta(hours=1)).isoformat())
+    with fake_alertmanager() as alertmanager:
+        monkeypatch.setenv("ALERTMANAGER_URL", alertmanager.url)
+        alertmanager.reply = Reply(status=503) if away == "unreachable" else said([])
+        sensor = gate(policy)
+        with pytest.raises(TaskDeferred) as deferred:
+            sensor.execute(context(sensor))
+        alertmanager.alerts = [alive]
+        timer = threading.Timer(0.3, setattr, [alertmanager, "reply", None])
+        timer.start()
+        event = fire(deferred.value.trigger)
+        timer.join()
+        assert event["status"] == "changed"
+        assert sensor.execute_complete(context(sensor), event)["verdict"] == "pass"
+
+
+@pytest.mark.usefixtures("good")
+def test_an_alertmanager_that_stays_away_is_waited_for_without_a_slot(
+    policy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says the same at every poll: the worker is not woken before the budget is spent, and then rejects."""
+    watched = {"name": "quiet", "kind": "alerts", "matchers": [{"severity": "critical"}]}
+    document = json.loads(policy.read_text())
+    policy.write_text(json.dumps({**document, "checks": [*document["checks"], watched]}))
+    with fake_alertmanager() as alertmanager:
+        alertmanager.reply = Reply(status=503)
+        monkeypatch.setenv("ALERTMANAGER_URL", alertmanager.url)
+        sensor = gate(policy)
+        with pytest.raises(TaskDeferred) as deferred:
+            sensor.execute(context(sensor))
+        event = fire(deferred.value.trigger)
+        assert event["status"] == "timed_out"
+        with pytest.raises(GateRejectedError, match="quiet"):
+            sensor.execute_complete(context(sensor), event)
 
 
 def test_the_wait_ends_with_a_rejection(good: ReleasePaths, policy: Path) -> None:

@@ -16,7 +16,16 @@ from model_release_airflow.triggers.fleet import Commit, FleetAgreesTrigger
 from model_release_airflow.triggers.trial import TrialTrigger
 
 TRIGGERS = [
-    EvidenceTrigger(run_id="new", known="abc", started_at=1.5, poll_seconds=0.1, deadline=7.25),
+    EvidenceTrigger(
+        run_id="new",
+        release_id="r1",
+        policy="policy.yaml",
+        alerts=["error", "pass"],
+        known="abc",
+        started_at=1.5,
+        poll_seconds=0.1,
+        deadline=7.25,
+    ),
     FleetAgreesTrigger(
         conn_id="api",
         desired="{}",

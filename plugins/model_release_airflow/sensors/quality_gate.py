@@ -31,7 +31,7 @@ from model_release_airflow.context import (
 )
 from model_release_airflow.failures import GateRejectedError, record_failure
 from model_release_airflow.hooks.recommendation_api import DEFAULT_CONN_ID
-from model_release_airflow.look import Asked, Look, look
+from model_release_airflow.look import Asked, Look, alert_verdicts, look
 from model_release_airflow.triggers.evidence import EvidenceEvent, EvidenceTrigger, parse_evidence_event
 from model_release_airflow.triggers.trial import TrialEvent, TrialTrigger, parse_trial_event
 
@@ -173,6 +173,9 @@ class QualityGateSensor(BaseSensorOperator):
                 deadline = seen.deadline.timestamp()
                 return EvidenceTrigger(
                     run_id=asked.run_id,
+                    release_id=asked.release_id,
+                    policy=asked.policy,
+                    alerts=alert_verdicts(seen.decision),
                     known=known,
                     started_at=started_at,
                     poll_seconds=self.poke_interval,

@@ -1,4 +1,4 @@
-"""Wait until the files that a gate judges from change; only reads."""
+"""Wait until what a gate judges from before a trial changes: its files, and what alerts say; only reads."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Any, Literal, TypedDict
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from model_release.adapters.evidence_files import fingerprint
-from model_release.errors import InvalidInputError
+from model_release.errors import InvalidInputError, ModelReleaseError
 from model_release.paths import ReleasePaths
+from model_release_airflow.look import Asked, look_at_alerts
 from model_release_airflow.triggers.fleet import MINIMUM_LIFE_SECONDS
 
 
@@ -34,18 +35,38 @@ def parse_evidence_event(event: dict[str, Any] | None) -> EvidenceEvent:
 
 
 class EvidenceTrigger(BaseTrigger):
-    """Look at names, sizes and times of the evidence until they differ from what was judged, or the deadline passes.
+    """Look at the evidence until it differs from what was judged, or the deadline passes.
+
+    Of files only names, sizes and times are looked at.  Alerts come from no file: where the policy has checks of them,
+    those are made again at every look.
 
     :param run_id: The run that is judged.
+    :param release_id: The release that it is judged for.
+    :param policy: The policy file; None: the default one.
+    :param alerts: Verdicts of the policy's ``alerts`` checks when it was judged last; none: Alertmanager is not asked.
     :param known: Fingerprint of the files that were judged last.
     :param started_at: Unix time when the gate began to wait; comes back in the event.
     :param poll_seconds: Pause between two looks.
     :param deadline: Unix time when the wait ends.
     """
 
-    def __init__(self, *, run_id: str, known: str, started_at: float, poll_seconds: float, deadline: float) -> None:
+    def __init__(
+        self,
+        *,
+        run_id: str,
+        release_id: str,
+        policy: str | None,
+        alerts: list[str],
+        known: str,
+        started_at: float,
+        poll_seconds: float,
+        deadline: float,
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.run_id = run_id
+        self.release_id = release_id
+        self.policy = policy
+        self.alerts = alerts
         self.known = known
         self.started_at = started_at
         self.poll_seconds = poll_seconds
@@ -57,6 +78,9 @@ class EvidenceTrigger(BaseTrigger):
             "model_release_airflow.triggers.evidence.EvidenceTrigger",
             {
                 "run_id": self.run_id,
+                "release_id": self.release_id,
+                "policy": self.policy,
+                "alerts": self.alerts,
                 "known": self.known,
                 "started_at": self.started_at,
                 "poll_seconds": self.poll_seconds,
@@ -71,8 +95,19 @@ class EvidenceTrigger(BaseTrigger):
         status: Literal["changed", "timed_out"] = "timed_out"
         while time.time() < self.deadline:
             await asyncio.sleep(min(self.poll_seconds, max(0.1, self.deadline - time.time())))
-            if await asyncio.to_thread(fingerprint, paths, self.run_id) != self.known:
+            if await asyncio.to_thread(self._changed, paths):
                 status = "changed"
                 break
         await asyncio.sleep(max(0.0, earliest - time.time()))
         yield TriggerEvent(dict(EvidenceEvent(status=status, started_at=self.started_at)))  # type: ignore[no-untyped-call]
+
+    def _changed(self, paths: ReleasePaths) -> bool:
+        if fingerprint(paths, self.run_id) != self.known:
+            return True
+        if not self.alerts:
+            return False
+        try:
+            return look_at_alerts(paths, Asked(self.run_id, self.release_id, "offline", self.policy)) != self.alerts
+        except ModelReleaseError as error:  # a policy that is being written, for example
+            self.log.warning("can't look at alerts: %s", error)
+            return False
