@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from model_release import statistics
 from model_release.checks import comparison_reasons as reasons
-from model_release.checks.contrast import Contrast, contrast_of, not_paired
+from model_release.checks.contrast import Contrast, contrast_of, not_measured, not_paired
 from model_release.checks.resampling import Asked, Tested, tested
 from model_release.checks.results import result, unmeasured
 from model_release.evidence import Evaluation, Evidence, Missing, PerUser
@@ -96,17 +96,18 @@ def _prepared(
 
 def _slice(policy: Comparison, per_user: PerUser, part: Slice) -> CheckResult | Asked:
     paired = per_user.paired(policy.metric, part)
-    n = None if paired is None else len(paired.users)
-    problem = not_paired(per_user, policy, part)
-    if paired is None or problem is not None:
-        return result(
-            policy, Verdict.ERROR, problem or "no values", subject=_subject(policy, part), samples=n, settled=True
-        )
-    if len(paired.users) < policy.minimum_users:
+    if paired is None:
+        reason = not_measured(per_user, policy.metric)
+        return result(policy, Verdict.ERROR, reason, subject=_subject(policy, part), settled=True)
+    n = len(paired.users)
+    problem = not_paired(per_user, paired, part)
+    if problem is not None:
+        return result(policy, Verdict.ERROR, problem, subject=_subject(policy, part), samples=n, settled=True)
+    if n < policy.minimum_users:
         return result(
             policy,
             Verdict.INCONCLUSIVE,
-            reasons.too_few(len(paired.users), policy.minimum_users),
+            reasons.too_few(n, policy.minimum_users),
             subject=_subject(policy, part),
             samples=n,
             minimum_samples=policy.minimum_users,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from model_release.evidence import Floats, Paired, PerUser
-from model_release.policy import ALL, ComparisonPolicy, NonInferiorityPolicy, Slice, SuperiorityPolicy
+from model_release.policy import ALL, NonInferiorityPolicy, Slice, SuperiorityPolicy
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,14 @@ def limits(policy: NonInferiorityPolicy | SuperiorityPolicy) -> tuple[float | No
             return policy.gain, policy.relative_gain or 0.0
 
 
-def not_paired(per_user: PerUser, policy: ComparisonPolicy, part: Slice) -> str | None:
-    """Return why the metric can't be compared in a slice, user by user; None: it can."""
-    paired = per_user.paired(policy.metric, part)
-    if paired is None:
-        names = ", ".join(sorted(set(per_user.candidate) & set(per_user.current))) or "none"
-        return f"no values of {policy.metric!r} for both runs; there are: {names}"
+def not_measured(per_user: PerUser, metric: str) -> str:
+    """Say which metrics were measured for both runs, where ``metric`` was not."""
+    names = ", ".join(sorted(set(per_user.candidate) & set(per_user.current))) or "none"
+    return f"no values of {metric!r} for both runs; there are: {names}"
+
+
+def not_paired(per_user: PerUser, paired: Paired, part: Slice) -> str | None:
+    """Return why ``paired`` values of a slice can't be compared, user by user; None: they can."""
     for wanted, found, what in (
         (part.users, per_user.user_slices, "user slice"),
         (part.items, per_user.item_slices, "item slice"),
