@@ -80,8 +80,13 @@ class Server:
 
 
 @contextmanager
-def prometheus(folder: Path, targets: Sequence[str], *, scrape_seconds: int = 1, job: str = "api") -> Iterator[Server]:
-    """Start Prometheus with ``folder`` for its data, which scrapes ``targets`` (``host:port``); wait for the first scrape."""
+def prometheus(
+    folder: Path, targets: Sequence[str], *, scrape_seconds: int = 1, job: str = "api", port: int | None = None
+) -> Iterator[Server]:
+    """Start Prometheus with ``folder`` for its data, which scrapes ``targets`` (``host:port``); wait for the first scrape.
+
+    ``port``: where somebody expects it; else it takes a free one.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     interval = f"{scrape_seconds}s"
     config = {
@@ -90,7 +95,7 @@ def prometheus(folder: Path, targets: Sequence[str], *, scrape_seconds: int = 1,
     }
     (folder / "prometheus.yml").write_text(json.dumps(config), encoding="utf-8")  # JSON is YAML
     arguments = [f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}"]
-    with _serving("prometheus", arguments, folder / "prometheus.log") as server:
+    with _serving("prometheus", arguments, folder / "prometheus.log", port) as server:
         wait_until(f"Prometheus has scraped; see {server.log}", lambda: _up(server) == len(targets), _START_SECONDS)
         yield server
 
@@ -140,19 +145,19 @@ def silence(server: Server, **labels: str) -> None:
 
 
 @contextmanager
-def _serving(program: str, arguments: Sequence[str], log: Path) -> Iterator[Server]:
-    server = _start(program, arguments, log)
+def _serving(program: str, arguments: Sequence[str], log: Path, port: int | None = None) -> Iterator[Server]:
+    server = _start(program, arguments, log, port)
     try:
         yield server
     finally:
         server.close()
 
 
-def _start(program: str, arguments: Sequence[str], log: Path) -> Server:
+def _start(program: str, arguments: Sequence[str], log: Path, wanted: int | None) -> Server:
     path = tool(program)
     assert path is not None, f"{program} not found"
     for _ in range(_TRIES):
-        port = _free_port()
+        port = wanted or _free_port()
         server = Server([str(path), *arguments, f"--web.listen-address=127.0.0.1:{port}"], port, log)
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline and server.process.poll() is None:

@@ -1,7 +1,8 @@
 """The recommendation API with models that fail or take long: ``python -m tests.gate_live.faulty_api``, also for its workers.
 
 The variable ``TEST_MODEL_FAULTS`` holds JSON: for each run id the share of questions that raise, and the seconds that each
-answer takes at least.  The product itself has no switch for faults.
+answer takes at least.  Where runs have no names yet, ``TEST_MODEL_FAULTS_FILE`` names a file with the same, read whenever a
+run is loaded.  The product itself has no switch for faults.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import time
 import types
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,7 @@ from model_release.artifact import Manifest, ServedModel
 from recommendation_api import __main__, model_store, process, supervisor
 
 VARIABLE = "TEST_MODEL_FAULTS"
+FILE_VARIABLE = "TEST_MODEL_FAULTS_FILE"
 _WORKER = "recommendation_api.process"
 
 
@@ -79,14 +82,24 @@ def main() -> int:
         namespace = types.SimpleNamespace(Popen=_start, TimeoutExpired=subprocess.TimeoutExpired)
         setattr(supervisor, "subprocess", namespace)  # noqa: B010  (types forbid it otherwise)
         return __main__.main()
-    faults = {run_id: Fault(**fault) for run_id, fault in json.loads(os.environ[VARIABLE]).items()}
 
     def open_model(run: RunFiles, manifest: Manifest) -> ServedModel:
         model = serving_formats.open_model(run, manifest)
-        return FaultyModel(model, faults.get(manifest.run_id, Fault()))
+        return FaultyModel(model, Fault(**_faults().get(manifest.run_id, {})))
 
     setattr(model_store, "open_model", open_model)  # noqa: B010
     return process.main()
+
+
+def _faults() -> dict[str, dict[str, float]]:
+    """Return the faults by run id; a file that is not there has none."""
+    named = os.environ.get(FILE_VARIABLE)
+    if named is None:
+        found = json.loads(os.environ[VARIABLE])
+    else:
+        file = Path(named)
+        found = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    return dict(found)
 
 
 def _start(command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:

@@ -146,7 +146,7 @@ def trial(folder: Path, candidate: Fault, *, rate: float = 150.0) -> Iterator[Li
         replica.start_ready()
         wait_until("both workers serve", lambda: complete(replica))
         target = replica.url.removeprefix("http://")
-        with monitoring.prometheus(folder / "prometheus", [target]) as server, _visitors(target, rate):
+        with monitoring.prometheus(folder / "prometheus", [target]) as server, visitors(target, rate):
             replica.reload(run_id=CANDIDATE, mode="canary", rollout=ROLLOUT, release_id=RELEASE_ID)
             begun = home.registry.read().candidate
             assert begun is not None
@@ -156,7 +156,8 @@ def trial(folder: Path, candidate: Fault, *, rate: float = 150.0) -> Iterator[Li
 
 
 @contextmanager
-def _visitors(target: str, rate: float) -> Iterator[None]:
+def visitors(target: str, rate: float) -> Iterator[None]:
+    """Ask ``target`` (``host:port``) ``rate`` times per second, for many users, as long as the block lasts."""
     host, _, port = target.partition(":")
     load = Load(host, int(port), rate, 3600.0, lambda number: get(f"/recommend/visitor-{number % USERS}"))
     thread = threading.Thread(target=lambda: asyncio.run(load.run()))

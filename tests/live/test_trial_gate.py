@@ -10,7 +10,7 @@ from model_release.adapters.file_registry import FileRegistry
 from model_release.adapters.kept_evidence import read_evidence
 from model_release.registry import Candidate
 from model_release.verdict import Verdict
-from tests.live.installation import PIPELINE, Installation
+from tests.live.installation import Installation
 from tests.live.trial_dag import LEASE_SECONDS
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
@@ -18,38 +18,26 @@ pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 DAG = "with_a_trial"
 
 
-@pytest.fixture(scope="module")
-def released(installation: Installation) -> Installation:
-    """Some run is current, trained before the last days of the log, and nothing else is going on."""
-    installation.unpause(PIPELINE)
-    installation.wait_until("some run is current", lambda: installation.current is not None)
-    runs = installation.rest.get(f"/dags/{PIPELINE}/dagRuns").raise_for_status().json()["dag_runs"]
-    for run in runs:
-        installation.ended(PIPELINE, run["dag_run_id"])
-    installation.sell_on()
-    return installation
-
-
-def test_an_outage_of_prometheus_keeps_the_trial_alive_and_then_ends_it(released: Installation) -> None:
+def test_an_outage_of_prometheus_keeps_the_trial_alive_and_then_ends_it(on_sale: Installation) -> None:
     """No Prometheus: neither promoted nor ended while the budget lasts, which is longer than the lease; then rejected.
 
     Rejected, the run is taken off trial in every worker, users keep their lists, and people are not told of a success.
     """
-    current, lists = released.current, released.lists()
-    released.wait_until("Airflow knows the DAG", lambda: released.rest.get(f"/dags/{DAG}").is_success)
-    dag_run_id = released.trigger(DAG, {})
-    registry = FileRegistry(released.paths)
+    current, lists = on_sale.current, on_sale.lists()
+    on_sale.wait_until("Airflow knows the DAG", lambda: on_sale.rest.get(f"/dags/{DAG}").is_success)
+    dag_run_id = on_sale.trigger(DAG, {})
+    registry = FileRegistry(on_sale.paths)
     seen: dict[dt.datetime | None, Candidate] = {}
 
     def over() -> bool:
         candidate = registry.read().candidate
         if candidate is not None:
             seen[candidate.lease_until] = candidate
-        state = released.rest.get(f"/dags/{DAG}/dagRuns/{dag_run_id}").raise_for_status().json()["state"]
+        state = on_sale.rest.get(f"/dags/{DAG}/dagRuns/{dag_run_id}").raise_for_status().json()["state"]
         return state in {"success", "failed"}
 
-    released.wait_until("the release ends", over, 300)
-    ended = released.ended(DAG, dag_run_id)
+    on_sale.wait_until("the release ends", over, 300)
+    ended = on_sale.ended(DAG, dag_run_id)
     assert ended.state == "failed", ended.tasks
     assert ended.tasks["verify_trial"] == "success"
     assert ended.tasks["online_gate"] == "failed"
@@ -69,6 +57,6 @@ def test_an_outage_of_prometheus_keeps_the_trial_alive_and_then_ends_it(released
     decision = ended.decision
     assert decision is not None
     assert (decision.stage, decision.verdict) == ("online", Verdict.ERROR)
-    assert read_evidence(released.paths, ended.release_id, "online") is not None
-    assert (released.current, released.lists()) == (current, lists)
-    assert all(worker.candidate is None for worker in released.models().workers)
+    assert read_evidence(on_sale.paths, ended.release_id, "online") is not None
+    assert (on_sale.current, on_sale.lists()) == (current, lists)
+    assert all(worker.candidate is None for worker in on_sale.models().workers)
