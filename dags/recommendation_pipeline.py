@@ -1,6 +1,10 @@
 """Train a recommendation model and release it, if the gate lets it pass.
 
-    check_data >> train >> evaluate >> register >> quality_gate >> model_reload >> verify
+    check_data >> train >> evaluate >> release
+
+and a release is
+
+    register >> quality_gate >> [each step: trial >> judge it] >> model_reload >> verify
 
 A failed or rejected run leaves what users get untouched; ``close_release`` sees to it, whatever happened.
 """
@@ -16,20 +20,18 @@ import pendulum
 from airflow.sdk import CronTriggerTimetable, dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
-from model_release_airflow.assets import RELEASE, RUN, announcing
 from model_release_airflow.context import decisions_fail
 from model_release_airflow.failures import record_failure
 from model_release_airflow.form import PIPELINE_PARAMS, read_form
 from model_release_airflow.notifications.wecom import WeComRobotNotifier
-from model_release_airflow.operators.model_reload import ModelReloadOperator
-from model_release_airflow.operators.release_close import ReleaseCloseOperator
-from model_release_airflow.operators.run_register import RunRegisterOperator
-from model_release_airflow.operators.run_verify import RunVerifyOperator
-from model_release_airflow.sensors.quality_gate import QualityGateSensor
+from model_release_airflow.release import release_model
 
 ZONE = "Asia/Shanghai"
 # Half past three: the day's data is there, and users are asleep.  Empty: only when somebody starts it.
 SCHEDULE = os.environ.get("RECOMMENDATION_PIPELINE_SCHEDULE", "30 3 * * *")
+# The trials before everybody gets a run, such as "shadow:0.1 canary:0.05 canary:0.25": they need a Prometheus and a policy
+# with an online section.
+STEPS = os.environ.get("RECOMMENDATION_RELEASE_STEPS", "")
 
 
 @task
@@ -94,25 +96,20 @@ def evaluate(trained: dict[str, Any] | None) -> dict[str, Any]:
     doc_md=__doc__,
 )
 def recommendation_pipeline() -> None:
-    """Check, train, evaluate, register, judge, reload, verify."""
-    run_id, mode = "{{ ti.xcom_pull('evaluate')['run_id'] }}", "{{ params.mode }}"
-    checked, trained = check_data(), train()
+    """Check, train, evaluate, release."""
+    trained = train()
     (
-        checked
+        check_data()
         >> trained
         >> evaluate(trained)  # type: ignore[arg-type]  # the task's result, once it has run
-        >> RunRegisterOperator(task_id="register", run_id=run_id, **announcing(RUN))
-        >> QualityGateSensor(task_id="quality_gate", run_id=run_id)
-        >> ModelReloadOperator(
-            task_id="model_reload",
-            run_id=run_id,
-            mode=mode,
+        >> release_model(
+            run_id="{{ ti.xcom_pull('evaluate')['run_id'] }}",
+            steps=STEPS,
+            mode="{{ params.mode }}",
             rollout="{{ params.rollout }}",
             lease_seconds="{{ params.lease_hours * 3600 }}",
-            prepare_only="{{ params.dry_run }}",
+            dry_run="{{ params.dry_run }}",
         )
-        >> RunVerifyOperator(task_id="verify", run_id=run_id, mode=mode, **announcing(RELEASE))
-        >> ReleaseCloseOperator(task_id="close_release", retries=3).as_teardown()
     )
 
 

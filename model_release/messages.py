@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 from model_release import report
 from model_release.errors import InvalidInputError
+from model_release.gate_words import stage_of
 from model_release.ledger import Event, LedgerEntry, of_release
-from model_release.phases import stage_of
 from model_release.report.message import SHORTEST
 from model_release.report.neutral import cut, for_robot
 from model_release.verdict import Decision

@@ -8,11 +8,9 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable, Mapping
 
-from model_release.contract import Mode
-from model_release.errors import GateMissingError, IllegalMoveError
+from model_release.errors import IllegalMoveError
 from model_release.ledger import Event, Ledger, LedgerEntry, of_release
-from model_release.policy import Stage
-from model_release.verdict import Decision, Verdict
+from model_release.verdict import Verdict
 
 
 class Phase(enum.StrEnum):
@@ -53,7 +51,6 @@ MOVES: Mapping[Phase, frozenset[Event]] = {
     Phase.VERIFIED: _START | _PROOF | _UNDO | {Event.VERIFIED},
     Phase.PUT_BACK: _START | _UNDO | {Event.ROLLED_BACK},
 }
-_WHEN: Mapping[Stage, str] = {"offline": "before a trial", "online": "on trial"}
 _IN_FORCE = frozenset({Phase.COMMITTED, Phase.PROVED, Phase.VERIFIED, Phase.PUT_BACK})
 
 
@@ -62,7 +59,7 @@ def phase_of(entries: Iterable[LedgerEntry], release_id: str) -> Phase:
     phase = Phase.OPEN
     for entry in of_release(entries, release_id):
         if entry.event is Event.GATE_DECIDED:
-            phase = Phase.PASSED if _passed(entry) and phase not in _IN_FORCE else phase
+            phase = Phase.PASSED if passed(entry) and phase not in _IN_FORCE else phase
         elif entry.event in {Event.FAILED, Event.REJECTED} and phase in _IN_FORCE:
             continue  # what is in force stays so until it is put back, however loudly something failed
         else:
@@ -113,64 +110,6 @@ def record(ledger: Ledger, entry: LedgerEntry) -> bool:
     return ledger.append(entry)
 
 
-def decision_entry(decision: Decision, *, release_id: str, by: str) -> LedgerEntry:
-    """Return the ledger entry of a gate's decision; its generation is the one a commit must build on."""
-    return LedgerEntry(
-        at=decision.decided_at,
-        event=Event.GATE_DECIDED,
-        release_id=release_id,
-        by=by,
-        run_id=decision.run_id,
-        previous_run_id=decision.against,
-        generation=decision.generation,
-        reason=decision.summary,
-        details={
-            "verdict": decision.verdict.value,
-            "stage": decision.stage,
-            "policy_sha256": decision.policy_sha256,
-        },
-    )
-
-
-def passed_at(entries: Iterable[LedgerEntry], *, release_id: str, run_id: str, mode: Mode = "primary") -> int:
-    """Return the generation that a commit of ``run_id`` in ``mode`` must build on: that of the PASS it stands on.
-
-    A trial stands on the gate's last word before trials, whatever was said of an earlier trial: that is what it is to
-    find out.  A run becomes current on the gate's last word, and only if the last word of *each* stage that spoke is
-    PASS: a rejection on trial is not mended by files, nor one of files by a trial.
-
-    Raises:
-        GateMissingError: a word that counts was not PASS, or the gate never spoke.
-    """
-    words = [
-        entry
-        for entry in of_release(entries, release_id)
-        if entry.event is Event.GATE_DECIDED and entry.run_id == run_id
-    ]
-    last = {stage_of(entry): entry for entry in words}  # of each stage, the later one wins
-    needed = [word for stage, word in last.items() if mode == "primary" or stage == "offline"]
-    for word in needed:
-        if not _passed(word):
-            said = f"its last verdict {_WHEN[stage_of(word)]} is {word.details.get('verdict')!r}"
-            raise _gate_missing(run_id, release_id, said)
-    if not needed:
-        raise _gate_missing(run_id, release_id, "it never judged it before a trial" if words else "it never judged it")
-    latest = max(needed, key=words.index)
-    if latest.generation is None:
-        raise _gate_missing(run_id, release_id, "its verdict names no generation")
-    return latest.generation
-
-
-def stage_of(entry: LedgerEntry) -> Stage:
-    """Return the stage of a gate's decision; the ledger named none before there were two."""
-    return "online" if entry.details.get("stage") == "online" else "offline"
-
-
-def _gate_missing(run_id: str, release_id: str, said: str) -> GateMissingError:
-    return GateMissingError(
-        f"the gate did not pass run {run_id!r} for release {release_id!r}: {said}; run the quality gate first"
-    )
-
-
-def _passed(entry: LedgerEntry) -> bool:
+def passed(entry: LedgerEntry) -> bool:
+    """Return whether a gate's decision is PASS."""
     return entry.details.get("verdict") == Verdict.PASS.value

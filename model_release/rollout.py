@@ -18,12 +18,13 @@ from dataclasses import dataclass
 
 from model_release import fleet
 from model_release import registry as transitions
-from model_release.changes import Commit, check_not_superseded, note_change, run_of, update
+from model_release.changes import Commit, check_not_superseded, in_force, note_change, run_of, update
 from model_release.contract import Mode, ReloadRequest
 from model_release.errors import InvalidInputError, ReplicaError
 from model_release.fleet import Replica
+from model_release.gate_words import passed_at
 from model_release.ledger import Event, Ledger, LedgerEntry
-from model_release.phases import check_move, passed_at, record
+from model_release.phases import check_move, record
 from model_release.registry import Cause, Registry, RegistryStore
 
 
@@ -92,15 +93,21 @@ def commit(
     """
     entries = ledger.read()
     check_move(entries, move.release_id, Event.COMMITTED)
-    if cause == "release" and gated:
-        expected_generation = passed_at(entries, release_id=move.release_id, run_id=move.run_id, mode=move.mode)
 
     def transition(registry: Registry) -> Registry:
-        if _is_desired(registry, move):
-            return registry
-        if cause == "rollback":
+        desired = _is_desired(registry, move)
+        if desired and in_force(registry, move.release_id):
+            return registry  # done by an earlier try
+        if cause == "rollback" and not desired:
             check_not_superseded(registry, entries, release_id=move.release_id)
-        transitions.expect(registry, expected_generation)
+        generation = expected_generation
+        if cause == "release" and gated:
+            generation = passed_at(
+                entries, release_id=move.release_id, run_id=move.run_id, mode=move.mode, rollout=move.rollout
+            )
+        if desired:
+            return registry  # by another release
+        transitions.expect(registry, generation)
         return _apply(registry, move, at=at, cause=cause)
 
     before, after = update(store, ledger, transition)

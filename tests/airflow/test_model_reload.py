@@ -258,3 +258,58 @@ def test_a_rollback_needs_no_gate_and_ignores_the_latch(stores: Stores, fleet: l
     assert phase_of(stores.ledger.read(), "rollback-1") is Phase.PROVED
     last = stores.ledger.read()[-1]
     assert (last.event, last.reason) == (Event.ROLLED_BACK, "complaints")
+
+
+def test_a_step_is_passed_over_where_it_can_find_nothing_out(stores: Stores, fleet: list[ReplicaServer]) -> None:
+    """The run is current already, or none is: no trial, and no failure."""
+    passed(stores, "old")
+    trial: dict[str, Any] = {"mode": "canary", "rollout": 0.1, "step": True}
+    with pytest.raises(AirflowSkipException, match="current already"):
+        run(ModelReloadOperator(task_id="canary_10", run_id="old", **trial))
+    stores.registry.update(lambda registry: transitions.withdraw(registry, at=utc_now()))
+    with pytest.raises(AirflowSkipException, match="no run is current yet"):
+        run(reload(**trial))
+    assert [server.posts for server in fleet] == [[], []]
+
+
+def test_a_step_that_is_not_asked_for_is_passed_over(stores: Stores, fleet: list[ReplicaServer]) -> None:
+    """Values are compared as text: a template gives text."""
+    passed(stores)
+    with pytest.raises(AirflowSkipException, match="only if shadow were primary"):
+        run(reload(only_if=[("False", False), ("shadow", "primary")]))
+    assert [server.posts for server in fleet] == [[], []]
+    assert run(reload(only_if=[("False", False), ("primary", "primary")]))["changed"]
+
+
+def test_the_next_step_follows_on_the_pass_of_the_trial(stores: Stores, fleet: list[ReplicaServer]) -> None:
+    """Shadow, its PASS, canary, its PASS, primary: five generations, and no word too few."""
+    passed(stores)
+    run(reload(mode="shadow", rollout=0.1, step=True))
+    with pytest.raises(AirflowFailException, match="has not judged the trial under way"):
+        run(reload(mode="canary", rollout=0.05, step=True))
+    judged(stores)
+    run(reload(mode="canary", rollout=0.05, step=True))
+    assert run(reload(mode="canary", rollout=0.05, step=True))["changed"] is False  # a retry
+    with pytest.raises(AirflowFailException, match=r"has not judged the trial under way, canary at 0\.05"):
+        run(reload())  # marked as success by hand, the gate never spoke of this step
+    judged(stores)
+    with pytest.raises(AirflowFailException, match="does not take it back to an earlier step"):
+        run(reload(mode="shadow", rollout=0.1, step=True))  # a zombie
+    assert run(reload())["generation"] == 4
+    assert [server.replica.served.generation for server in fleet] == [4, 4]
+
+
+def judged(stores: Stores) -> None:
+    """Let the gate have passed the trial under way."""
+    registry = stores.registry.read()
+    stores.ledger.append(
+        LedgerEntry(
+            at=utc_now(),
+            event=Event.GATE_DECIDED,
+            release_id=RELEASE_ID,
+            by="test",
+            run_id="new",
+            generation=registry.generation,
+            details={"verdict": "pass", "stage": "online"},
+        )
+    )

@@ -16,9 +16,10 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, T
 from model_release.adapters.decisions import read_decision
 from model_release.adapters.evidence_files import fingerprint
 from model_release.contract import utc_now
+from model_release.gate_words import passed_at
 from model_release.ledger import Event, of_release
 from model_release.paths import ReleasePaths
-from model_release.phases import Phase, passed_at, phase_of
+from model_release.phases import Phase, phase_of
 from model_release.verdict import Verdict
 from model_release_airflow.context import Stores
 from model_release_airflow.failures import GateRejectedError, record_failure

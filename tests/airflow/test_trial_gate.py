@@ -20,9 +20,9 @@ from model_release.adapters.decisions import read_decision
 from model_release.adapters.kept_evidence import read_evidence
 from model_release.contract import utc_now
 from model_release.errors import GateMissingError
+from model_release.gate_words import passed_at
 from model_release.ledger import Event, of_release
 from model_release.messages import compose
-from model_release.phases import passed_at
 from model_release.registry import Registry
 from model_release.verdict import Verdict
 from model_release_airflow import look as looking

@@ -8,44 +8,11 @@ from pathlib import Path
 import pytest
 
 from model_release.adapters.file_ledger import FileLedger
-from model_release.contract import Mode
-from model_release.errors import GateMissingError, IllegalMoveError
+from model_release.errors import IllegalMoveError
 from model_release.ledger import Event, LedgerEntry
 from model_release.paths import ReleasePaths
-from model_release.phases import MOVES, Phase, check_move, may_stay, passed_at, phase_of, record
-from tests.fake_replicas import NOW
-
-
-def entry(
-    event: Event,
-    *,
-    release_id: str = "r1",
-    run_id: str = "run-b",
-    verdict: str = "",
-    stage: str = "",
-    reason: str = "",
-    mode: Mode | None = None,
-    generation: int = 3,
-) -> LedgerEntry:
-    details = {name: value for name, value in (("verdict", verdict), ("stage", stage)) if value}
-    return LedgerEntry(
-        at=NOW,
-        event=event,
-        release_id=release_id,
-        by="test",
-        run_id=run_id,
-        generation=generation,
-        mode=mode,
-        details=details,
-        reason=reason,
-    )
-
-
-PASS = entry(Event.GATE_DECIDED, verdict="pass")
-FAIL = entry(Event.GATE_DECIDED, verdict="fail", reason="worse")
-PASS_ONLINE = entry(Event.GATE_DECIDED, verdict="pass", stage="online", generation=4)
-FAIL_ONLINE = entry(Event.GATE_DECIDED, verdict="fail", stage="online", generation=4, reason="more errors")
-TRIAL = [PASS, entry(Event.COMMITTED, mode="canary"), entry(Event.TRIAL_STARTED, mode="canary")]
+from model_release.phases import MOVES, Phase, check_move, may_stay, phase_of, record
+from tests.release.words import FAIL, FAIL_ONLINE, PASS, PASS_ONLINE, TRIAL, entry
 
 
 @pytest.mark.parametrize(
@@ -117,18 +84,6 @@ def test_a_repeated_fact_is_no_news(tmp_path: Path) -> None:
     assert len(ledger.read()) == 1
 
 
-def test_only_the_gates_last_word_on_this_run_counts() -> None:
-    """A PASS for another run or release, or one that was taken back, is no PASS."""
-    assert passed_at([PASS], release_id="r1", run_id="run-b") == 3
-    with pytest.raises(GateMissingError, match="never judged"):
-        passed_at([PASS], release_id="r1", run_id="run-c")
-    with pytest.raises(GateMissingError, match="never judged"):
-        passed_at([PASS], release_id="r2", run_id="run-b")
-    with pytest.raises(GateMissingError, match="last verdict before a trial is 'fail'"):
-        passed_at([PASS, FAIL], release_id="r1", run_id="run-b")
-    assert passed_at([FAIL, PASS], release_id="r1", run_id="run-b") == 3
-
-
 @pytest.mark.parametrize("at", [Phase.COMMITTED, Phase.PROVED, Phase.VERIFIED, Phase.PUT_BACK])
 def test_a_trial_can_be_rejected_whenever_it_is_under_way_or_was(at: Phase) -> None:
     """Committed only, proved, verified, or already ended by its lease: the gate may always say no."""
@@ -164,29 +119,3 @@ def test_what_may_stay_when_a_release_ends(events: list[LedgerEntry], stays: boo
     """A verified current run stays; a verified trial only if it was neither rejected nor failed since."""
     other = [entry(Event.REJECTED, release_id="r2"), entry(Event.TRIAL_ENDED, release_id="r2")]
     assert may_stay([*events, *other], "r1") is stays
-
-
-def test_a_trial_stands_on_the_word_before_it() -> None:
-    """What the gate said on a trial is not what a trial needs, and does not stand in the way of another one."""
-    modes: tuple[Mode, ...] = ("shadow", "canary")
-    for mode in modes:
-        assert passed_at([PASS, FAIL_ONLINE], release_id="r1", run_id="run-b", mode=mode) == 3
-        assert passed_at([FAIL_ONLINE, PASS], release_id="r1", run_id="run-b", mode=mode) == 3
-        with pytest.raises(GateMissingError, match="never judged it before a trial"):
-            passed_at([PASS_ONLINE], release_id="r1", run_id="run-b", mode=mode)
-        with pytest.raises(GateMissingError, match="last verdict before a trial is 'fail'"):
-            passed_at([FAIL, PASS_ONLINE], release_id="r1", run_id="run-b", mode=mode)
-
-
-def test_a_run_becomes_current_on_the_last_word_of_each_stage() -> None:
-    """Neither stage's PASS outweighs the other's no; the commit builds on what was judged last."""
-    assert passed_at([PASS, PASS_ONLINE], release_id="r1", run_id="run-b") == 4
-    assert passed_at([PASS, FAIL_ONLINE, PASS_ONLINE], release_id="r1", run_id="run-b") == 4
-    assert passed_at([PASS_ONLINE, PASS], release_id="r1", run_id="run-b") == 3
-    assert passed_at([PASS_ONLINE], release_id="r1", run_id="run-b") == 4
-    with pytest.raises(GateMissingError, match="last verdict on trial is 'fail'"):
-        passed_at([PASS, FAIL_ONLINE], release_id="r1", run_id="run-b")
-    with pytest.raises(GateMissingError, match="last verdict on trial is 'fail'"):
-        passed_at([FAIL_ONLINE, PASS], release_id="r1", run_id="run-b")
-    with pytest.raises(GateMissingError, match="last verdict before a trial is 'fail'"):
-        passed_at([PASS, FAIL, PASS_ONLINE], release_id="r1", run_id="run-b")

@@ -14,10 +14,10 @@ from model_release.adapters.kept_evidence import read_evidence, write_evidence
 from model_release.adapters.past_releases import newest_comparison, newest_trial, past_decisions
 from model_release.errors import InvalidInputError
 from model_release.evidence import Missing, OnlineEvidence
+from model_release.gate_words import decision_entry
 from model_release.judge import judge
 from model_release.ledger import Event, LedgerEntry
 from model_release.paths import ReleasePaths
-from model_release.phases import decision_entry
 from model_release.policy import Policy
 from model_release.simulation.peeking import evidence_of, judged
 from model_release.simulation.replay import Past, became, changes, replay

@@ -52,6 +52,9 @@ class ModelReloadOperator(BaseOperator):
     :param release_id: Which release this is part of; default: derived from the DAG run. (templated)
     :param reason: Why, for the ledger. (templated)
     :param prepare_only: Prepare on every replica, then skip: nothing is committed. (templated)
+    :param only_if: Pairs of a value and what it must be, as text; else this is skipped. (templated)
+    :param step: Whether a trial is one step of a rollout: skipped where there is nothing to compare with, because no run
+        is current yet or this one is.
     :param lease_seconds: After this time a trial ends by itself. (templated)
     :param cause: ``release`` respects the latch and needs the gate; ``rollback`` and ``person`` go ahead. (templated)
     :param gated: Whether a release needs the gate's PASS and builds on the generation that it decided on.
@@ -69,6 +72,7 @@ class ModelReloadOperator(BaseOperator):
         "release_id",
         "reason",
         "prepare_only",
+        "only_if",
         "lease_seconds",
         "cause",
     )
@@ -84,6 +88,8 @@ class ModelReloadOperator(BaseOperator):
         release_id: str | None = None,
         reason: str = "",
         prepare_only: bool | str = False,
+        only_if: Sequence[tuple[object, object]] = (),
+        step: bool = False,
         lease_seconds: int | str | None = None,
         cause: str = "release",
         gated: bool = True,
@@ -102,6 +108,8 @@ class ModelReloadOperator(BaseOperator):
         self.release_id = release_id
         self.reason = reason
         self.prepare_only = prepare_only
+        self.only_if = only_if
+        self.step = step
         self.lease_seconds = lease_seconds
         self.cause = cause
         self.gated = gated
@@ -116,6 +124,7 @@ class ModelReloadOperator(BaseOperator):
         stores = Stores.from_environment()
         with decisions_fail(), RecommendationApiHook(self.conn_id).replicas() as replicas:
             move = self._move(context)
+            self._pass_over(stores.registry.read())
             rollout.prepare(replicas, move)
             self.log.info("prepared: %d replicas can serve run %s", len(replicas), move.run_id)
             if yes_or_no(self.prepare_only):
@@ -173,6 +182,16 @@ class ModelReloadOperator(BaseOperator):
             workers = sum(len(replica.models().workers) for replica in replicas)
         self.log.info("proved: %d workers serve generation %d", workers, registry.generation)
         return {"run_id": move.run_id, "mode": move.mode, "workers": workers, **event["commit"]}
+
+    def _pass_over(self, registry: Registry) -> None:
+        """Skip what is not asked for, and a step that can find nothing out."""
+        for value, wanted in self.only_if:
+            if str(value).lower() != str(wanted).lower():
+                raise AirflowSkipException(f"only if {value} were {wanted}: passed over")
+        if self.step and registry.current is None:
+            raise AirflowSkipException("no run is current yet, there is nothing to compare with: no trial")
+        if self.step and registry.current is not None and registry.current.run_id == self.run_id:
+            raise AirflowSkipException(f"run {self.run_id} is current already, there is nothing to try")
 
     def _agree_at_once(self, replicas: Sequence[Replica], registry: Registry) -> bool:
         if fleet.disagreements(replicas, registry):

@@ -15,8 +15,9 @@ from model_release.adapters.decisions import write_decision
 from model_release.adapters.evidence_files import fingerprint
 from model_release.adapters.keeping import keep
 from model_release.contract import LeaseSeconds
+from model_release.gate_words import decision_entry
 from model_release.ledger import Event, LedgerEntry
-from model_release.phases import decision_entry, record
+from model_release.phases import record
 from model_release.policy import Stage
 from model_release.report import plain
 from model_release.verdict import Decision
