@@ -57,6 +57,7 @@ class Released:
         outcome: ``new``, ``old`` or ``neither``, by the ledger.
         state: of the DAG run.
         seconds: until it, and every other release that a fault started, had ended.
+        disturbed: pieces and connections between Airflow and replicas that the proxies did something to.
         violations: what should not be.
     """
 
@@ -65,6 +66,7 @@ class Released:
     outcome: str = ""
     state: str = ""
     seconds: float = 0.0
+    disturbed: int = 0
     injected: list[Injected] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
 
@@ -75,7 +77,7 @@ def release(scene: Scene, dag_run_id: str, label: str, faults: Mapping[str, str]
     target = Target(scene.stack, scene.rest, dag_run_id, *scene.next_runs(), scene.last_dag_run_id)
     done = Released(label, dag_run_id)
     arm(target, faults)
-    began = time.monotonic()
+    began, disturbed = time.monotonic(), scene.stack.disturbed
     scene.trigger(DAG, dag_run_id, target.run_id)
     try:
         _follow(scene, target, done, dict(faults), began + RELEASE_SECONDS)
@@ -83,7 +85,7 @@ def release(scene: Scene, dag_run_id: str, label: str, faults: Mapping[str, str]
         done.violations.append(str(error))
     finally:
         disarm(target)
-    done.seconds = time.monotonic() - began
+    done.seconds, done.disturbed = time.monotonic() - began, scene.stack.disturbed - disturbed
     done.violations += _agreed(scene, done)
     done.violations += _checked(scene, target, done, before)
     return done

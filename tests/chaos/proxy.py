@@ -34,6 +34,7 @@ class FaultProxy:
         mode: what it does now; connections that are open notice.
         slow_seconds: pause before each piece in mode ``slow``.
         lost: answers that were dropped so far.
+        disturbed: pieces and connections that something was done to so far; those that were refused are not seen.
     """
 
     def __init__(self, upstream: int, *, slow_seconds: float = 0.5) -> None:
@@ -41,6 +42,7 @@ class FaultProxy:
         self.mode = Mode.PASS
         self.slow_seconds = slow_seconds
         self.lost = 0
+        self.disturbed = 0
         self._faults = 0
         self._lock = threading.Lock()
         self._closing = threading.Event()
@@ -96,6 +98,7 @@ class FaultProxy:
 
     def _connection(self, client: socket.socket) -> None:
         if self.mode is Mode.RESET:
+            self.disturbed += 1
             _reset(client)
             return
         try:
@@ -129,6 +132,8 @@ class FaultProxy:
 
     def _let_through(self, *, answer: bool) -> bool:
         """Wait as the mode wants; return False if the connection is to break."""
+        disturbs = self.mode is not Mode.PASS and (answer or self.mode is not Mode.ANSWER_LOST)
+        self.disturbed += disturbs
         self._wait_while(Mode.BLACK_HOLE)
         match self.mode:
             case Mode.SLOW:

@@ -144,13 +144,15 @@ class ChaosStack(LocalStack):
         Raises:
             LookupError: it is down already.
         """
-        os.killpg(self.pid(name), signal.SIGKILL)
+        for pid in family(self.pid(name)):
+            _signal(pid, signal.SIGKILL)
 
     def pause(self, name: str, seconds: float) -> None:
         """SIGSTOP a service with all its processes now, and let it go on after ``seconds``."""
-        group = self.pid(name)
-        os.killpg(group, signal.SIGSTOP)
-        going_on = threading.Timer(seconds, _continue, (group,))
+        pids = family(self.pid(name))
+        for pid in pids:
+            _signal(pid, signal.SIGSTOP)
+        going_on = threading.Timer(seconds, lambda: [_signal(pid, signal.SIGCONT) for pid in pids])
         going_on.daemon = True
         going_on.start()
 
@@ -185,7 +187,8 @@ class ChaosStack(LocalStack):
             self._keeper.join()
         for name in self.services:
             with contextlib.suppress(LookupError):
-                _continue(self.pid(name))
+                for pid in family(self.pid(name)):
+                    _signal(pid, signal.SIGCONT)
         super().stop()
         for client in self._clients:
             client.close()
@@ -201,6 +204,11 @@ class ChaosStack(LocalStack):
                 if service.name not in self._resting:
                     service.stop(number=signal.SIGKILL)
                     service.start()
+
+    @property
+    def disturbed(self) -> int:
+        """How many pieces and connections the proxies did something to so far."""
+        return sum(proxy.disturbed for proxy in self.faults)
 
     def reports(self) -> dict[str, dict[str, Any] | None]:
         """Return what each replica says it serves, asked directly; None: it does not answer."""
@@ -234,6 +242,20 @@ def _models(client: httpx.Client) -> dict[str, Any] | None:
         return None
 
 
-def _continue(group: int) -> None:
+def family(pid: int) -> list[int]:
+    """Return a process and all its descendants, parents first, whatever groups they are in: what a control group would hold."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError, IndexError, ValueError):
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                children.setdefault(parent, []).append(int(entry.name))
+    found = [pid]
+    for one in found:  # it grows meanwhile
+        found += children.get(one, [])
+    return found
+
+
+def _signal(pid: int, number: int) -> None:
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(group, signal.SIGCONT)
+        os.kill(pid, number)

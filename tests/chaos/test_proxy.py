@@ -71,11 +71,11 @@ def _post(client: httpx.Client, body: bytes = b"reload") -> bytes:
     return client.post("/", content=body).raise_for_status().content
 
 
-def test_it_forwards_untouched(client: httpx.Client, server: Server) -> None:
+def test_it_forwards_untouched(client: httpx.Client, proxy: FaultProxy, server: Server) -> None:
     """Large bodies come back byte by byte, over one connection."""
     body = bytes(range(256)) * 4096
     assert [_post(client, body) == body for _ in range(3)] == [True] * 3
-    assert server.taken == 3
+    assert (server.taken, proxy.disturbed) == (3, 0)
 
 
 def test_slow_is_late_and_right(client: httpx.Client, proxy: FaultProxy) -> None:
@@ -118,7 +118,7 @@ def test_a_lost_answer_is_work_that_was_done(client: httpx.Client, proxy: FaultP
     proxy.set(Mode.ANSWER_LOST)
     with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
         _post(client)
-    assert (server.taken, proxy.lost) == (1, 1)
+    assert (server.taken, proxy.lost, proxy.disturbed) == (1, 1, 1)
 
 
 def test_a_fault_ends_when_its_time_is_up_unless_another_one_began(proxy: FaultProxy) -> None:

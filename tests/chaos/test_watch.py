@@ -40,7 +40,7 @@ def test_what_was_seen_before_the_fault_does_not_count() -> None:
 
 def _line(label: str, outcome: str, agreed: float | None, *violations: str) -> dict[str, Any]:
     injected = [{"fault": label, "step": "verify", "agreed_seconds": agreed}]
-    about = {"label": label, "dag_run_id": "chaos_7", "outcome": outcome, "seconds": 31.4}
+    about = {"label": label, "dag_run_id": "chaos_7", "outcome": outcome, "seconds": 31.4, "disturbed": 3}
     return {**about, "injected": injected, "violations": list(violations)}
 
 
@@ -49,8 +49,8 @@ def test_the_tables_say_what_was_found() -> None:
     lines = [_line("slow", "new", 2.0), _line("slow", "old", 4.0), _line("reset", "neither", None, "it ended neither")]
     text = matrix_tables(lines, ("register", "verify"))
     assert "3 faults in 3 releases; 1 releases with something wrong." in text
-    assert "| slow | 2 | 2 | 1 | 1 | 3.0 | 4.0 | 31 | 31 | 0 |" in text
-    assert "| reset | 1 | 1 | 0 | 0 |  |  | 31 | 31 | 1 |" in text
+    assert "| slow | 2 | 2 | 6 | 1 | 1 | 3.0 | 4.0 | 31 | 31 | 0 |" in text
+    assert "| reset | 1 | 1 | 3 | 0 | 0 |  |  | 31 | 31 | 1 |" in text
     assert "| slow |  | 3.0 / 4.0 |" in text
     assert "never: 1" in text
     assert "- reset, release `chaos_7`: it ended neither" in text
