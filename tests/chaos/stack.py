@@ -144,15 +144,13 @@ class ChaosStack(LocalStack):
         Raises:
             LookupError: it is down already.
         """
-        for pid in family(self.pid(name)):
-            _signal(pid, signal.SIGKILL)
+        _signal(family(self.pid(name)), signal.SIGKILL)
 
     def pause(self, name: str, seconds: float) -> None:
         """SIGSTOP a service with all its processes now, and let it go on after ``seconds``."""
         pids = family(self.pid(name))
-        for pid in pids:
-            _signal(pid, signal.SIGSTOP)
-        going_on = threading.Timer(seconds, lambda: [_signal(pid, signal.SIGCONT) for pid in pids])
+        _signal(pids, signal.SIGSTOP)
+        going_on = threading.Timer(seconds, _signal, (pids, signal.SIGCONT))
         going_on.daemon = True
         going_on.start()
 
@@ -187,8 +185,7 @@ class ChaosStack(LocalStack):
             self._keeper.join()
         for name in self.services:
             with contextlib.suppress(LookupError):
-                for pid in family(self.pid(name)):
-                    _signal(pid, signal.SIGCONT)
+                _signal(family(self.pid(name)), signal.SIGCONT)
         super().stop()
         for client in self._clients:
             client.close()
@@ -256,6 +253,7 @@ def family(pid: int) -> list[int]:
     return found
 
 
-def _signal(pid: int, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, number)
+def _signal(pids: list[int], number: int) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
