@@ -14,7 +14,8 @@ from tests.chaos.faults import FAULTS
 from tests.chaos.lease import STEPS as LEASE_STEPS
 from tests.chaos.lease import run_lease
 from tests.chaos.matrix import plan, release, run
-from tests.chaos.scene import scene
+from tests.chaos.scene import scene, tasks_of
+from tests.chaos.stack import STEPS
 from tests.chaos.tables import lease_table, matrix_tables, read_lines, write_page
 
 
@@ -26,7 +27,13 @@ def main(arguments: list[str] | None = None) -> int:
     home = asked.home or Path(tempfile.mkdtemp(prefix="chaos-"))
     home.mkdir(parents=True, exist_ok=True)
     _say(f"everything is in {home}")
-    return _lease(home, asked) if asked.what == "lease" else _matrix(home, asked)
+    match asked.what:
+        case "lease":
+            return _lease(home, asked)
+        case "report":
+            return _report(home)
+        case _:
+            return _matrix(home, asked)
 
 
 def _matrix(home: Path, asked: argparse.Namespace) -> int:
@@ -58,14 +65,28 @@ def _lease(home: Path, asked: argparse.Namespace) -> int:
     return 1 if broken else 0
 
 
+def _report(home: Path) -> int:
+    """Write the tables of what a run left behind, also of one that did not come to its end."""
+    for part, name, head in (
+        ("matrix", "results.jsonl", "scripts/chaos.sh"),
+        ("lease", "lease.jsonl", "scripts/chaos.sh lease"),
+    ):
+        file = home / name
+        if file.exists():
+            lines = read_lines(file)
+            text = matrix_tables(lines, tasks_of(STEPS)) if part == "matrix" else lease_table(lines)
+            write_page(part, f"`{head}`, {os.cpu_count()} cores.\n\n{text}")
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="scripts/chaos.sh", description=__doc__)
     parser.add_argument(
         "what",
         nargs="?",
-        choices=["matrix", "lease"],
+        choices=["matrix", "lease", "report"],
         default="matrix",
-        help="faults at every step (default); or Airflow lost in a trial",
+        help="faults at every step (default); Airflow lost in a trial; or write what is in --home into docs/chaos.md",
     )
     parser.add_argument(
         "--rounds", type=int, help="how often (default: each fault once at every step; 20 times for lease)"

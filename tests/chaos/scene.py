@@ -44,8 +44,7 @@ class Scene:
     @property
     def steps(self) -> tuple[str, ...]:
         """The tasks of a release, in their order."""
-        trials = [task for step in read_steps(self.stack.steps) for task in (step.name, f"judge_{step.name}")]
-        return ("register", "quality_gate", *trials, "model_reload", "verify", "close_release")
+        return tasks_of(self.stack.steps)
 
     @property
     def current(self) -> str | None:
@@ -104,6 +103,12 @@ class Scene:
             return dict(answer.json()) if answer.is_success else None
         except (httpx.HTTPError, ValueError):
             return None
+
+
+def tasks_of(steps: str) -> tuple[str, ...]:
+    """Return the tasks of a release in these steps, in their order."""
+    trials = [task for step in read_steps(steps) for task in (step.name, f"judge_{step.name}")]
+    return ("register", "quality_gate", *trials, "model_reload", "verify", "close_release")
 
 
 @contextmanager

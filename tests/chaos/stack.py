@@ -29,7 +29,7 @@ from tests.live.shop import LAST_DAY, write_shop
 
 RESTART_SECONDS = 1.0
 PROMETHEUS = "prometheus"
-STEPS = "shadow:0.2:30 canary:0.1:30 canary:0.5:30"
+STEPS = "shadow:0.2:60 canary:0.1:60 canary:0.5:60"
 COMPONENTS = {"airflow": "api-server", "scheduler": "scheduler", "triggerer": "triggerer", "processor": "dag-processor"}
 _FAST = {  # what takes minutes by default, so that a release with a dozen faults ends in minutes
     "AIRFLOW__SCHEDULER__JOB_HEARTBEAT_SEC": "2",
