@@ -13,7 +13,7 @@ from model_release.contract import utc_now
 from tests.chaos.faults import FAULTS
 from tests.chaos.lease import STEPS as LEASE_STEPS
 from tests.chaos.lease import run_lease
-from tests.chaos.matrix import plan, release, run
+from tests.chaos.matrix import mixed, plan, release, run
 from tests.chaos.scene import scene, tasks_of
 from tests.chaos.stack import STEPS
 from tests.chaos.tables import lease_table, matrix_tables, read_lines, write_page
@@ -40,7 +40,8 @@ def _matrix(home: Path, asked: argparse.Namespace) -> int:
     results = home / "results.jsonl"
     with scene(home) as made:
         steps = made.steps
-        released = run(made, plan((asked.fault or list(FAULTS)) * asked.rounds, steps), results, _say)
+        planned = (mixed if asked.mixed else plan)(asked.fault or list(FAULTS), steps)
+        released = run(made, list(planned) * asked.rounds, results, _say)
     broken = sum(bool(one.violations) for one in released)
     _say(
         f"{sum(len(one.injected) for one in released)} faults in {len(released)} releases, {broken} with violations; {results}"
@@ -92,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
         "--rounds", type=int, help="how often (default: each fault once at every step; 20 times for lease)"
     )
     parser.add_argument("--fault", action="append", choices=list(FAULTS), help="only this one; may be repeated")
+    parser.add_argument("--mixed", action="store_true", help="another kind of fault at each step of a release")
     parser.add_argument("--home", type=Path, help="folder for everything (default: a new one)")
     parser.add_argument("--write-docs", action="store_true", help="write the tables into docs/chaos.md")
     return parser

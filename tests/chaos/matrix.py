@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -178,6 +179,13 @@ def plan(kinds: Iterable[str], steps: Sequence[str]) -> Iterator[tuple[str, Mapp
             yield kind, dict.fromkeys(steps[1::4], kind)
         else:
             yield kind, dict.fromkeys(steps, kind)
+
+
+def mixed(kinds: Sequence[str], steps: Sequence[str]) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """Give releases with another kind at each step: as many as there are kinds, and each kind is done once at each step."""
+    for first in range(len(kinds)):
+        place = first * len(steps) if math.gcd(len(kinds), len(steps)) == 1 else first
+        yield "mixed", {step: kinds[(place + number) % len(kinds)] for number, step in enumerate(steps)}
 
 
 def run(

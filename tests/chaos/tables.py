@@ -23,8 +23,13 @@ def matrix_tables(released: Sequence[Line], steps: Sequence[str]) -> str:
     """Return one table by kind of fault, one of the times by kind and step, and the list of what failed."""
     injected = [one for line in released for one in line["injected"]]
     failing = [line for line in released if line["violations"]]
-    kinds = list(dict.fromkeys(line["label"] for line in released))
-    rows = [_kind_row(kind, [line for line in released if line["label"] == kind]) for kind in kinds]
+    kinds = list(dict.fromkeys(one["fault"] for one in injected))
+    rows = [_kind_row("none", [], [line for line in released if not line["injected"]])]
+    for kind in kinds:
+        faults = [one for one in injected if one["fault"] == kind]
+        rows.append(
+            _kind_row(kind, faults, [line for line in released if any(one in faults for one in line["injected"])])
+        )
     head = [
         "fault",
         "faults",
@@ -38,9 +43,10 @@ def matrix_tables(released: Sequence[Line], steps: Sequence[str]) -> str:
         "most",
         "failing",
     ]
-    cells = [[kind, *(_times(injected, kind, step) for step in steps)] for kind in kinds if kind != "no fault"]
+    cells = [[kind, *(_times(injected, kind, step) for step in steps)] for kind in kinds]
     parts = [
         f"{len(injected)} faults in {len(released)} releases; {len(failing)} releases with something wrong.",
+        "A release stands in the row of each kind of fault that hit it.",
         _table(head, rows),
         "Seconds until all agreed, at each step: median / most; empty: that step was not reached, or the fault is not done there.",
         _table(["fault", *(f"`{step}`" for step in steps)], cells),
@@ -85,8 +91,8 @@ def write_page(part: str, text: str, page: Path = PAGE) -> None:
     page.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
 
 
-def _kind_row(kind: str, lines: Sequence[Line]) -> list[str]:
-    faults = [one for line in lines for one in line["injected"]]
+def _kind_row(kind: str, faults: Sequence[Line], lines: Sequence[Line]) -> list[str]:
+    """Return the row of a kind of fault: of its faults, and of the releases that they hit."""
     agreed = [one["agreed_seconds"] for one in faults if one["agreed_seconds"] is not None]
     seconds = [line["seconds"] for line in lines]
     ended = [line["outcome"] for line in lines]
@@ -99,8 +105,8 @@ def _kind_row(kind: str, lines: Sequence[Line]) -> list[str]:
         str(ended.count("old")),
         f"{statistics.median(agreed):.1f}" if agreed else "",
         f"{max(agreed):.1f}" if agreed else "",
-        f"{statistics.median(seconds):.0f}",
-        f"{max(seconds):.0f}",
+        f"{statistics.median(seconds):.0f}" if seconds else "",
+        f"{max(seconds):.0f}" if seconds else "",
         str(sum(bool(line["violations"]) for line in lines)),
     ]
 

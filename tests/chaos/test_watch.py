@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.chaos.matrix import mixed
 from tests.chaos.tables import lease_table, matrix_tables, write_page
 from tests.chaos.watch import Sample, seconds_to_agree
 
@@ -54,6 +55,15 @@ def test_the_tables_say_what_was_found() -> None:
     assert "| slow |  | 3.0 / 4.0 |" in text
     assert "never: 1" in text
     assert "- reset, release `chaos_7`: it ended neither" in text
+
+
+@pytest.mark.parametrize("kinds", [3, 4, 5, 20])
+def test_mixed_releases_do_each_kind_once_at_each_step(kinds: int) -> None:
+    """Whether or not the number of kinds and that of steps have a divisor in common."""
+    steps = [f"step {number}" for number in range(11 if kinds != 4 else 8)]
+    planned = [faults for _, faults in mixed([f"kind {number}" for number in range(kinds)], steps)]
+    assert len(planned) == kinds
+    assert len({(step, kind) for faults in planned for step, kind in faults.items()}) == kinds * len(steps)
 
 
 def test_the_lease_table_counts_the_rounds_that_kept_the_promise() -> None:
