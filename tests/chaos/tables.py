@@ -61,6 +61,7 @@ def lease_table(rounds: Sequence[Line]) -> str:
     head = [
         "round",
         "killed s before the lease's end",
+        "renewed before",
         *(f"replica {place + 1} back, s after it" for place in range(count)),
         "wrong",
     ]
@@ -68,6 +69,7 @@ def lease_table(rounds: Sequence[Line]) -> str:
         [
             str(line["number"]),
             f"{line['killed_before']:.1f}",
+            "yes" if line["renewed"] else "no",
             *(f"{after:.2f}" for after in line["back_after"]),
             "; ".join(line["violations"]) or "nothing",
         ]

@@ -68,12 +68,12 @@ def test_mixed_releases_do_each_kind_once_at_each_step(kinds: int) -> None:
 
 def test_the_lease_table_counts_the_rounds_that_kept_the_promise() -> None:
     rounds = [
-        {"number": 1, "killed_before": 12.0, "back_after": [0.2, 0.4], "violations": []},
-        {"number": 2, "killed_before": 11.0, "back_after": [0.2, 7.0], "violations": ["late"]},
+        {"number": 1, "killed_before": 12.0, "renewed": True, "back_after": [0.2, 0.4], "violations": []},
+        {"number": 2, "killed_before": 11.0, "renewed": False, "back_after": [0.2, 7.0], "violations": ["late"]},
     ]
     text = lease_table(rounds)
     assert text.startswith("1 of 2 rounds as promised; the slowest replica was back 7.00 s")
-    assert "| 2 | 11.0 | 0.20 | 7.00 | late |" in text
+    assert "| 2 | 11.0 | no | 0.20 | 7.00 | late |" in text
 
 
 def test_a_page_takes_its_part_between_the_marks(tmp_path: Path) -> None:
