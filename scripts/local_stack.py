@@ -145,6 +145,15 @@ class LocalStack:
         self.wait_for("airflow", f"{self.airflow_url}/api/v2/monitor/health", ready=_airflow_is_healthy)
         httpx.get(f"{self.airflow_url}/execution/health", timeout=60, trust_env=False)  # its first call is slow
 
+    def airflow_is_healthy(self) -> bool:
+        """Whether every part of Airflow is healthy now, by its API server."""
+        try:
+            return _airflow_is_healthy(
+                httpx.get(f"{self.airflow_url}/api/v2/monitor/health", timeout=10, trust_env=False)
+            )
+        except httpx.HTTPError:
+            return False
+
     def start_api(self) -> None:
         """Start the recommendation API."""
         command = [sys.executable, "-m", "recommendation_api", "--host", "127.0.0.1", "--port", str(self.api_port)]

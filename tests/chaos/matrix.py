@@ -19,6 +19,7 @@ from tests.chaos.scene import OVER, Scene, wait_for
 AGREE_SECONDS = 30.0  # once a fault is over: until one generation is everywhere
 RELEASE_SECONDS = 420.0  # from its trigger to its end, with a fault at every step
 TOLD_SECONDS = 60.0
+AIRFLOW_SECONDS = 180.0  # until what was killed last is up again
 POLL_SECONDS = 0.2
 FINISHED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 
@@ -80,6 +81,7 @@ def release(scene: Scene, dag_run_id: str, label: str, faults: Mapping[str, str]
     target = Target(scene.stack, scene.rest, dag_run_id, *scene.next_runs(), scene.last_dag_run_id)
     done = Released(label, dag_run_id)
     arm(target, faults)
+    wait_for("Airflow is healthy", scene.stack.airflow_is_healthy, AIRFLOW_SECONDS)
     began, disturbed = time.monotonic(), scene.stack.disturbed
     scene.trigger(DAG, dag_run_id, target.run_id)
     try:
@@ -194,7 +196,10 @@ def run(
     """Carry out a plan; each release is appended to ``results`` as one line of JSON, and said."""
     found = []
     for number, (label, faults) in enumerate([("no fault", {}), *planned]):
-        done = release(scene, f"chaos_{number}", label, faults)
+        try:
+            done = release(scene, f"chaos_{number}", label, faults)
+        except (httpx.HTTPError, TimeoutError) as error:  # the others are to be tried all the same
+            done = Released(label, f"chaos_{number}", violations=[f"it could not be carried out: {error!r}"])
         found.append(done)
         with results.open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(done), ensure_ascii=False) + "\n")
