@@ -6,6 +6,7 @@ import json
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -91,7 +92,7 @@ def test_a_missing_one_is_told_of_until_it_serves_what_is_desired(
 ) -> None:
     """``recommendation_reconcile_state`` reports it while it is away, and heals it when it is back."""
     test_with_a_quorum_one_may_be_missing(stores, fleet, third, listed, asking)
-    reconcile: dict[str, Any] = {"poll_seconds": 0.05, "timeout_seconds": 0.1, "settle_seconds": 0.0}
+    reconcile: dict[str, Any] = {"poll_seconds": 0.05, "timeout_seconds": 0.1}
     operator = StateReconcileOperator(task_id="reconcile_state", **reconcile)
     found = operator.execute_complete(context(operator), fire(deferred(operator).trigger))
     assert found["outcome"] == "deviates"
@@ -316,8 +317,8 @@ def test_a_name_is_resolved_anew_each_time(stores: Stores, monkeypatch: pytest.M
         assert (host, port) == ("replicas.example", first.port)
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in hosts]
 
-    monkeypatch.setattr(recommendation_api, "socket", type("Names", (), {"getaddrinfo": staticmethod(resolve)}))
-    monkeypatch.setattr(recommendation_api.socket, "SOCK_STREAM", socket.SOCK_STREAM, raising=False)
+    names = SimpleNamespace(getaddrinfo=resolve, SOCK_STREAM=socket.SOCK_STREAM)
+    monkeypatch.setattr(recommendation_api, "socket", names)
     named = {"conn_type": "recommendation_api", "host": "replicas.example", "schema": "http", "port": first.port}
     monkeypatch.setenv("AIRFLOW_CONN_RECOMMENDATION_API", json.dumps({**named, "extra": {"every_address": True}}))
     try:

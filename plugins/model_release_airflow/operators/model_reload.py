@@ -31,7 +31,7 @@ from model_release_airflow.context import (
 from model_release_airflow.durable import kept_time
 from model_release_airflow.failures import record_failure
 from model_release_airflow.hooks.recommendation_api import DEFAULT_CONN_ID, RecommendationApiHook
-from model_release_airflow.operators.links import ModelsLink
+from model_release_airflow.operators.links import MODELS_LINKS
 from model_release_airflow.roll import agree_in_time, call_roll, quorum_of, report, tell
 from model_release_airflow.triggers.fleet import (
     Commit,
@@ -89,7 +89,7 @@ class ModelReloadOperator(BaseOperator):
         "cause",
         "policy",
     )
-    operator_extra_links = (ModelsLink(),)
+    operator_extra_links = MODELS_LINKS
     ui_color = "#d6eadf"
 
     def __init__(

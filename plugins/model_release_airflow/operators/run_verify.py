@@ -22,7 +22,7 @@ from model_release_airflow import assets
 from model_release_airflow.context import Stores, actor, decisions_fail, optional_text, release_id_of
 from model_release_airflow.failures import record_failure
 from model_release_airflow.hooks.recommendation_api import DEFAULT_CONN_ID, RecommendationApiHook
-from model_release_airflow.operators.links import ModelsLink
+from model_release_airflow.operators.links import MODELS_LINKS
 from model_release_airflow.roll import quorum_of
 from model_release_airflow.way_back import put_back
 
@@ -48,7 +48,7 @@ class RunVerifyOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("run_id", "mode", "release_id", "policy")
-    operator_extra_links = (ModelsLink(),)
+    operator_extra_links = MODELS_LINKS
     ui_color = "#d6eadf"
 
     def __init__(
