@@ -77,12 +77,17 @@ def call_roll(
 
 
 def tell(
-    hook: RecommendationApiHook, registry: Registry, move: Move | None = None, *, only: Collection[str] | None = None
+    hook: RecommendationApiHook,
+    registry: Registry,
+    move: Move | None = None,
+    *,
+    only: Collection[str] | None = None,
+    besides: Collection[str] = (),
 ) -> list[str]:
-    """Tell all replicas, or ``only`` some, what was committed; return who acknowledged.  Only from a worker."""
+    """Tell all replicas, or ``only`` some, but none of ``besides``; return who acknowledged.  Only from a worker."""
     try:
         with hook.replicas() as replicas:
-            asked = [replica for replica in replicas if only is None or replica.url in only]
+            asked = [one for one in replicas if (only is None or one.url in only) and one.url not in besides]
             errors = rollout.switch(asked, registry, move) if asked else []
     except ModelReleaseError as error:
         _log.warning("nobody told: %s", error)

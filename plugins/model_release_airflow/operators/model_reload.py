@@ -141,7 +141,7 @@ class ModelReloadOperator(BaseOperator):
             move = self._move(context)
             self._pass_over(stores.registry.read())
             quorum = quorum_of(optional_text(self.policy))
-            known = self._prepare(hook, move, quorum)
+            known, missing = self._prepare(hook, move, quorum)
             if yes_or_no(self.prepare_only):
                 raise AirflowSkipException("prepared only: every replica could serve it; nothing is committed")
             done = rollout.commit(
@@ -156,9 +156,8 @@ class ModelReloadOperator(BaseOperator):
             )
             registry = done.registry
             self.log.info("committed: generation %d (changed: %s)", registry.generation, done.changed)
-            told = Told(
-                quorum=quorum, replicas=known, acknowledged=tell(hook, registry, move), again=_TOLD_AGAIN_AT_MOST
-            )
+            heard = tell(hook, registry, move, besides=missing)  # one that hangs would hang once more
+            told = Told(quorum=quorum, replicas=known, acknowledged=heard, again=_TOLD_AGAIN_AT_MOST)
         commit = Commit(generation=registry.generation, changed=done.changed, previous_run_id=done.previous_run_id)
         event = FleetEvent(
             status="agreed",
@@ -182,15 +181,15 @@ class ModelReloadOperator(BaseOperator):
                 case status:
                     assert_never(status)
 
-    def _prepare(self, hook: RecommendationApiHook, move: Move, quorum: int | str) -> list[str]:
-        """Prepare on every replica; return the addresses of all."""
+    def _prepare(self, hook: RecommendationApiHook, move: Move, quorum: int | str) -> tuple[list[str], list[str]]:
+        """Prepare on every replica; return the addresses of all, and of those that are missing."""
         with hook.replicas() as replicas:
-            missing = rollout.prepare(replicas, move, needed=needed(quorum, len(replicas)))
+            errors = rollout.prepare(replicas, move, needed=needed(quorum, len(replicas)))
             known = [replica.url for replica in replicas]
-        for error in missing:
+        for error in errors:
             self.log.warning("missing, which the quorum %s allows: %s", quorum, error)
-        self.log.info("prepared: %d replicas can serve run %s", len(known) - len(missing), move.run_id)
-        return known
+        self.log.info("prepared: %d replicas can serve run %s", len(known) - len(errors), move.run_id)
+        return known, [error.replica for error in errors]
 
     def _prove(
         self, context: Mapping[str, Any], hook: RecommendationApiHook, registry: Registry, event: FleetEvent
