@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from model_release import registry as transitions
-from model_release.errors import IllegalMoveError
 from model_release.identifiers import put_back_id
-from model_release.ledger import Event, Ledger, LedgerEntry, of_release
+from model_release.ledger import Event, Ledger, LedgerEntry
 from model_release.registry import Registry, RegistryStore
 
 
@@ -25,27 +23,6 @@ def in_force(registry: Registry, release_id: str) -> bool:
     """Whether what ``release_id`` committed is desired now: as the current run, or as the candidate."""
     parts = (registry.current, registry.candidate)
     return any(part is not None and part.release_id == release_id for part in parts)
-
-
-def check_not_superseded(registry: Registry, entries: Iterable[LedgerEntry], *, release_id: str) -> None:
-    """Raise ``IllegalMoveError`` if ``release_id`` made a run current, and another release did so since.
-
-    A release that undid itself was not superseded: it may be carried out after all.
-    """
-    last = last_change(registry)
-    made = [entry for entry in of_release(entries, release_id) if _makes_current(entry)]
-    if not made or last is None or last.release_id in {release_id, put_back_id(release_id)}:
-        return
-    if (last.generation or 0) <= (made[-1].generation or 0):
-        return  # it found its run current already, made so by the release before
-    raise IllegalMoveError(
-        f"release {release_id!r} was carried out at generation {made[-1].generation}, and release {last.release_id!r} "
-        f"made {last.run_id or 'no run'} current since: a repeated or cleared one moves nothing; start a new one"
-    )
-
-
-def _makes_current(entry: LedgerEntry) -> bool:
-    return entry.event is Event.COMMITTED and entry.mode == "primary"
 
 
 def update(store: RegistryStore, ledger: Ledger, transition: transitions.Transition) -> tuple[Registry, Registry]:

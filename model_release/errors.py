@@ -15,6 +15,7 @@ ModelReleaseError
 │   ├── LatchedError            automatic releases are stopped until a person clears the latch
 │   ├── GateMissingError        nothing is released that the gate did not pass
 │   ├── IllegalMoveError        a release can't go from where it stands to where it was told
+│   │   └── OutdatedReleaseError a release asked for later made its run current
 │   └── StateBusyError          the lock was not free in time
 ├── ReplicaError
 │   ├── ReplicaUnreachableError an outage: retry
@@ -87,6 +88,10 @@ class GateMissingError(StateError):
 
 class IllegalMoveError(StateError):
     """The transition table of a release does not allow this step."""
+
+
+class OutdatedReleaseError(IllegalMoveError):
+    """A release that was asked for later made the current run: an older one moves nothing."""
 
 
 class GenerationConflictError(StateError):

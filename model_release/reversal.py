@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 from model_release import registry as transitions
 from model_release.attendance import without
-from model_release.changes import Commit, check_not_superseded, last_change, note_change, run_of, update
+from model_release.changes import Commit, last_change, note_change, run_of, update
 from model_release.errors import IllegalMoveError, InvalidInputError, RunNotFoundError
+from model_release.fencing import check_not_superseded
 from model_release.identifiers import put_back_id
 from model_release.ledger import Event, Ledger, LedgerEntry, of_release, served_at
 from model_release.phases import record

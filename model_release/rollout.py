@@ -15,13 +15,15 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import assert_never
 
 from model_release import fleet
 from model_release import registry as transitions
 from model_release.attendance import without
-from model_release.changes import Commit, check_not_superseded, in_force, note_change, run_of, update
+from model_release.changes import Commit, in_force, note_change, run_of, update
 from model_release.contract import Mode, ReloadRequest
 from model_release.errors import InvalidInputError, ReplicaError, ReplicaUnreachableError
+from model_release.fencing import asked_details, check_not_outdated, check_not_superseded
 from model_release.fleet import Replica
 from model_release.gate_words import passed_at
 from model_release.ledger import Event, Ledger, LedgerEntry
@@ -31,13 +33,14 @@ from model_release.registry import Cause, Registry, RegistryStore
 
 @dataclass(frozen=True, kw_only=True)
 class Move:
-    """One change of the desired state that a release asks for."""
+    """One change of the desired state that a release asks for; ``asked_at`` is when somebody asked for the release."""
 
     run_id: str
     release_id: str
     mode: Mode = "primary"
     rollout: float | None = None
     lease_seconds: int | None = None
+    asked_at: dt.datetime | None = None
 
     def request(self, *, prepare: bool = False, generation: int | None = None) -> ReloadRequest:
         """Return the call that prepares a replica for this move, or tells it that the move was committed."""
@@ -91,7 +94,8 @@ def commit(
         GateMissingError: the gate did not pass this run for this release.
         GenerationConflictError: somebody else changed the desired state since.
         LatchedError, RunNotFoundError, InvalidInputError: see ``model_release.registry``.
-        IllegalMoveError: see ``model_release.phases``; or a rollback that was carried out and superseded since.
+        IllegalMoveError: see ``model_release.phases``; or it was carried out and superseded since.
+        OutdatedReleaseError: a release that was asked for later is in force.
     """
     entries = ledger.read()
     check_move(entries, move.release_id, Event.COMMITTED)
@@ -100,16 +104,19 @@ def commit(
         desired = _is_desired(registry, move)
         if desired and in_force(registry, move.release_id):
             return registry  # done by an earlier try
-        if cause == "rollback" and not desired:
-            check_not_superseded(registry, entries, release_id=move.release_id)
-        generation = expected_generation
-        if cause == "release" and gated:
-            generation = passed_at(
-                entries, release_id=move.release_id, run_id=move.run_id, mode=move.mode, rollout=move.rollout
-            )
+        match cause:
+            case "release":
+                generation = _allowed(registry, entries, move, gated=gated)
+            case "rollback":
+                check_not_superseded(registry, entries, release_id=move.release_id)
+                generation = None
+            case "person":
+                generation = None
+            case _:
+                assert_never(cause)
         if desired:
             return registry  # by another release
-        transitions.expect(registry, generation)
+        transitions.expect(registry, generation if generation is not None else expected_generation)
         return _apply(registry, move, at=at, cause=cause)
 
     before, after = update(store, ledger, transition)
@@ -127,6 +134,7 @@ def commit(
         mode=move.mode,
         rollout=move.rollout,
         reason=reason,
+        details=asked_details(move.asked_at),
     )
     note_change(ledger, entry)
     return Commit(registry=after, changed=after.generation != before.generation, previous_run_id=previous)
@@ -173,6 +181,16 @@ def conclude(
         details=without(missing),
     )
     return record(ledger, entry)
+
+
+def _allowed(registry: Registry, entries: Sequence[LedgerEntry], move: Move, *, gated: bool) -> int | None:
+    """Return the generation that a release must build on; None: whatever is there."""
+    check_not_superseded(registry, entries, release_id=move.release_id)
+    if move.asked_at is not None:
+        check_not_outdated(registry, entries, release_id=move.release_id, asked_at=move.asked_at)
+    if not gated:
+        return None
+    return passed_at(entries, release_id=move.release_id, run_id=move.run_id, mode=move.mode, rollout=move.rollout)
 
 
 def _is_desired(registry: Registry, move: Move) -> bool:

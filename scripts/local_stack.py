@@ -26,7 +26,7 @@ from filelock import FileLock, Timeout
 from scripts.services import PROJECT, Service, StackError, free_port
 
 USERNAME = "admin"
-_AIRFLOW = str(Path(sys.executable).parent / "airflow")
+AIRFLOW = str(Path(sys.executable).parent / "airflow")
 START_SECONDS = 180.0
 LOCAL_SETTINGS = PROJECT / "config" / "airflow_local_settings.py"
 API_WORKERS = 2  # a reload has to reach more than one
@@ -141,10 +141,15 @@ class LocalStack:
         """Start the recommendation API."""
         command = [sys.executable, "-m", "recommendation_api", "--host", "127.0.0.1", "--port", str(self.api_port)]
         command += ["--workers", str(API_WORKERS)]
-        self._start("recommendation API", command, self.home / "logs" / "recommendation-api.log")
+        self.start_service("recommendation API", command, self.home / "logs" / "recommendation-api.log")
 
     def start_airflow(self) -> None:
         """Start ``airflow standalone``."""
+        self.prepare_airflow()
+        self.start_service("airflow", [AIRFLOW, "standalone"], self.home / "logs" / "airflow.log")
+
+    def prepare_airflow(self) -> None:
+        """Write what Airflow reads when it starts: its local settings and its passwords; and the command for people."""
         airflow = self.home / "airflow"
         airflow.mkdir(parents=True, exist_ok=True)
         local = airflow / "config" / LOCAL_SETTINGS.name
@@ -155,7 +160,6 @@ class LocalStack:
         passwords.touch(mode=0o600)
         passwords.write_text(json.dumps({USERNAME: self.password, "viewer": self.viewer_password}))
         self._write_command()
-        self._start("airflow", [_AIRFLOW, "standalone"], self.home / "logs" / "airflow.log")
 
     def stop(self) -> None:
         """End everything that was started, the newest first."""
@@ -179,7 +183,7 @@ class LocalStack:
         Raises:
             StackError: it failed and ``check`` is set.
         """
-        command = [_AIRFLOW, *arguments]
+        command = [AIRFLOW, *arguments]
         done = subprocess.run(
             command, env=self.environment, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=180
         )
@@ -222,7 +226,7 @@ class LocalStack:
     def _write_command(self) -> None:
         """Write :attr:`command`; it holds no secret, so it can do what needs the database and nothing else."""
         lines = [f"export {name}={shlex.quote(value)}" for name, value in self.environment.items() if _is_ours(name)]
-        text = "\n".join(["#!/usr/bin/env bash", *lines, f'exec {shlex.quote(_AIRFLOW)} "$@"', ""])
+        text = "\n".join(["#!/usr/bin/env bash", *lines, f'exec {shlex.quote(AIRFLOW)} "$@"', ""])
         self.command.touch(mode=0o700)
         self.command.write_text(text)
 
@@ -238,7 +242,8 @@ class LocalStack:
         except Timeout as error:
             raise StackError(f"another one runs in {self.home}: stop it first, or choose another folder") from error
 
-    def _start(self, name: str, command: list[str], log: Path) -> None:
+    def start_service(self, name: str, command: list[str], log: Path) -> None:
+        """Start a program that ends with the stack."""
         service = Service(name, command, log, self.environment)
         self.services[name] = service
         service.start()

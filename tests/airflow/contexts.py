@@ -10,6 +10,8 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger
 
+from model_release.contract import utc_now
+
 DAG_ID, DAG_RUN_ID = "recommendation_pipeline", "manual__1"
 RELEASE_ID = f"{DAG_ID}:{DAG_RUN_ID}"
 
@@ -24,7 +26,9 @@ def context(task: Any = None, *, states: dict[str, str] | None = None, **changes
     found = {
         "dag": SimpleNamespace(dag_id=DAG_ID),
         "run_id": DAG_RUN_ID,
-        "dag_run": SimpleNamespace(run_id=DAG_RUN_ID, triggering_user_name="admin", start_date=None),
+        "dag_run": SimpleNamespace(
+            run_id=DAG_RUN_ID, triggering_user_name="admin", start_date=None, run_after=utc_now()
+        ),
         "task": task,
         "ti": SimpleNamespace(get_task_states=get_task_states),
         "params": {},

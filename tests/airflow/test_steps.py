@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -55,6 +57,19 @@ def test_a_run_is_registered_once(stores: Stores) -> None:
     assert registered is not None
     assert (registered.manifest_sha256, first["generation"]) == (first["manifest_sha256"], 1)
     assert [entry.event for entry in of_release(stores.ledger.read(), RELEASE_ID)] == [Event.REGISTERED]
+
+
+def test_a_release_that_was_overtaken_is_not_registered(stores: Stores, fleet: list[ReplicaServer]) -> None:
+    """A backfill, or a DAG run of last week that is cleared: the age is that of the DAG run, and it is said at once."""
+    old = SimpleNamespace(run_id="backfill__1", triggering_user_name=None, run_after=utc_now() - timedelta(days=30))
+    with pytest.raises(AirflowFailException, match=r"OutdatedReleaseError: release .* was asked for at"):
+        execute(RunRegisterOperator(task_id="register", run_id="new"), dag_run=old)
+    passed(stores)
+    with pytest.raises(AirflowFailException, match="OutdatedReleaseError"):
+        reload().execute(context(dag_run=old))
+    assert current(stores) == "old"
+    assert of_release(stores.ledger.read(), RELEASE_ID)[-1].event is Event.GATE_DECIDED
+    assert [request.prepare for request, _ in fleet[0].posts] == [True]
 
 
 def test_an_altered_run_is_not_registered(stores: Stores) -> None:

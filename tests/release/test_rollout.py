@@ -117,7 +117,7 @@ def test_a_zombie_task_can_not_bring_an_old_run_back(world: World) -> None:
     """A release that was superseded, or put back, does not commit again however often its task wakes up."""
     world.release("run-a", "r1")
     world.release("run-b", "r2")
-    with pytest.raises(GenerationConflictError):
+    with pytest.raises(IllegalMoveError, match="release 'r2' made run-b current since"):
         world.commit(Move(run_id="run-a", release_id="r1"))
     world.put_back("r2")
     with pytest.raises(GenerationConflictError):

@@ -21,6 +21,7 @@ from model_release.rollout import Move
 from model_release_airflow.context import (
     Stores,
     actor,
+    asked_at,
     decisions_fail,
     one_of,
     optional_number,
@@ -323,6 +324,7 @@ class ModelReloadOperator(BaseOperator):
             mode=mode,
             rollout=optional_number(self.rollout),
             lease_seconds=None if lease is None or mode == "primary" else int(lease),
+            asked_at=asked_at(context),
         )
         try:
             move.request()

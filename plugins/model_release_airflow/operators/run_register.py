@@ -10,17 +10,19 @@ from airflow.sdk import BaseOperator
 from model_release import registry as transitions
 from model_release.announcement import of_run
 from model_release.contract import utc_now
+from model_release.fencing import asked_details, check_not_outdated, check_not_superseded
 from model_release.ledger import Event, LedgerEntry
 from model_release.phases import record
 from model_release_airflow import assets
-from model_release_airflow.context import Stores, actor, decisions_fail, optional_text, release_id_of
+from model_release_airflow.context import Stores, actor, asked_at, decisions_fail, optional_text, release_id_of
 from model_release_airflow.failures import record_failure
 
 
 class RunRegisterOperator(BaseOperator):
     """Read every byte of a run, compare it with its manifest, and pin the manifest in the registry.
 
-    Changes nothing that is served.  Returns ``{run_id, manifest_sha256, generation}``.  With
+    Changes nothing that is served.  Refuses a release that was carried out and superseded since, or that was asked for
+    before the one whose run is current.  Returns ``{run_id, manifest_sha256, generation}``.  With
     ``**assets.announcing(assets.RUN)`` other DAGs hear of a run that is new.
 
     :param run_id: The run. (templated)
@@ -42,6 +44,7 @@ class RunRegisterOperator(BaseOperator):
         release_id = release_id_of(context, optional_text(self.release_id))
         at = utc_now()
         with decisions_fail():
+            self._check_not_overtaken(context, stores, release_id)
             known = stores.registry.read().registered(self.run_id)
             manifest = stores.runs.verify(self.run_id, manifest_sha256=known.manifest_sha256 if known else None)
             sha256 = stores.runs.manifest_sha256(self.run_id)
@@ -56,10 +59,21 @@ class RunRegisterOperator(BaseOperator):
                 release_id=release_id,
                 by=actor(context),
                 run_id=self.run_id,
-                details={"manifest_sha256": sha256, "algorithm": manifest.algorithm.name},
+                details={
+                    "manifest_sha256": sha256,
+                    "algorithm": manifest.algorithm.name,
+                    **asked_details(asked_at(context)),
+                },
             )
             record(stores.ledger, entry)
         self.log.info("run %s: %d files are what their manifest %s says", self.run_id, len(manifest.files), sha256[:12])
         new = of_run(registry, run_id=self.run_id, release_id=release_id, algorithm=manifest.algorithm.name)
         assets.announce(context, self.outlets, assets.RUN, new)
         return {"run_id": self.run_id, "manifest_sha256": sha256, "generation": registry.generation}
+
+    @staticmethod
+    def _check_not_overtaken(context: Mapping[str, Any], stores: Stores, release_id: str) -> None:
+        """Say at once what the commit would say after all the work: a release that was overtaken moves nothing."""
+        registry, entries = stores.registry.read(), stores.ledger.read()
+        check_not_superseded(registry, entries, release_id=release_id)
+        check_not_outdated(registry, entries, release_id=release_id, asked_at=asked_at(context))

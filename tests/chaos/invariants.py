@@ -1,0 +1,151 @@
+"""What must hold after every fault: checked on the raw files and on what the replicas say, with no code of the product."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+Json = Mapping[str, Any]
+_CHANGES = {"committed", "put_back", "trial_ended"}
+_ENDS = {"put_back", "trial_ended"}
+
+
+def disagreements(registry: Json, reports: Mapping[str, Json | None], *, workers: int) -> list[str]:
+    """Return how the replicas differ from the registry: every worker, its generation, its current run and its candidate.
+
+    Args:
+        registry: ``model_registry.json``.
+        reports: of each replica what ``GET /models`` answers; None: it did not.
+        workers: how many each replica should have.
+    """
+    found = []
+    current, candidate = _run(registry["current"]), _trial(registry["candidate"])
+    for replica, report in reports.items():
+        if report is None:
+            found.append(f"{replica} does not answer")
+            continue
+        if len(report["workers"]) != workers:
+            found.append(f"{replica} has {len(report['workers'])} of {workers} workers")
+        for worker in report["workers"]:
+            observed = (worker["generation"], worker["current"], _trial(worker["candidate"]))
+            if observed != (registry["generation"], current, candidate):
+                found.append(
+                    f"{replica} worker {worker['pid']} has {observed}, not generation {registry['generation']}"
+                )
+    return found
+
+
+def ledger_violations(registry: Json, ledger: Iterable[Json]) -> list[str]:
+    """Return where ledger and registry contradict each other, and what happened twice.
+
+    Each generation is one change; one run is current after the last of them; no release makes a run current twice.
+    """
+    entries, found = list(ledger), []
+    changes = [entry for entry in entries if entry["event"] in _CHANGES and entry["generation"] is not None]
+    of_generation: dict[int, set[tuple[str | None, str]]] = {}
+    for entry in changes:
+        if entry["event"] == "committed" and _repeats(entry, changes):
+            continue  # a release that found its run current already changed nothing
+        what = (entry["run_id"], "end" if entry["event"] in _ENDS else str(entry["mode"]))
+        of_generation.setdefault(entry["generation"], set()).add(what)
+    for generation, whats in sorted(of_generation.items()):
+        if len(whats) > 1:
+            found.append(f"generation {generation} is {len(whats)} changes: {sorted(map(str, whats))}")
+    missing = set(range(1, registry["generation"] + 1)) - set(of_generation) - _latches(entries)
+    if missing:
+        found.append(f"no entry for generations {sorted(missing)} of {registry['generation']}")
+    beyond = [generation for generation in of_generation if generation > registry["generation"]]
+    if beyond:
+        found.append(f"the ledger knows generations {beyond}, the registry is at {registry['generation']}")
+    primaries = [entry for entry in changes if entry["mode"] == "primary"]
+    if primaries:
+        last = max(primaries, key=lambda entry: (entry["generation"], entries.index(entry)))
+        if last["run_id"] != _run(registry["current"]):
+            found.append(f"by the ledger {last['run_id']} is current, by the registry {_run(registry['current'])}")
+    return found
+
+
+def release_violations(
+    release_id: str, outcome: str, registry: Json, ledger: Iterable[Json], *, times: int = 1
+) -> list[str]:
+    """Return what is wrong about a release that has ended as ``outcome``: ``new`` or ``old``.
+
+    Args:
+        release_id: the release.
+        outcome: from :func:`outcome_of`.
+        registry: the desired state after it.
+        ledger: all entries.
+        times: how often it may have made its run current: once, or more if it was cleared after that.
+    """
+    own = [entry for entry in ledger if entry["release_id"] == release_id]
+    found = []
+    candidate = registry["candidate"]
+    if candidate is not None and candidate["release_id"] == release_id:
+        found.append("it has ended and its candidate is still on trial")
+    generations = {entry["generation"] for entry in own if entry["event"] == "committed" and entry["mode"] == "primary"}
+    if len(generations) > times:
+        found.append(f"it made its run current {len(generations)} times: generations {sorted(generations)}")
+    if outcome == "neither":
+        found.append(f"it ended neither on the new run nor on the old one: {[entry['event'] for entry in own][-6:]}")
+    if outcome == "old" and (registry["current"] or {}).get("release_id") == release_id:
+        found.append("it ended on the old run, and its own is current")
+    return found
+
+
+def outcome_of(release_id: str, ledger: Iterable[Json]) -> str:
+    """Return ``new`` if the release's run was proved to serve and stayed, ``old`` if nothing of it stayed, else ``neither``."""
+    state = "old"
+    for entry in ledger:
+        if entry["release_id"] != release_id:
+            continue
+        match entry["event"]:
+            case "committed":
+                state = "neither"
+            case "verified" if entry["run_id"] is not None and state == "neither":
+                state = "new"
+            case "put_back" | "trial_ended":
+                state = "old"
+            case _:
+                pass
+    return state
+
+
+def message_violations(texts: Sequence[str], release_ids: Iterable[str]) -> list[str]:
+    """Return what people were told twice, and what they were not told."""
+    found = [f"told {count} times: {text.splitlines()[0]}" for text, count in Counter(texts).items() if count > 1]
+    silent = [name for name in release_ids if not any(f"`{name}`" in text for text in texts)]
+    return found + [f"nobody was told how {name} ended" for name in silent]
+
+
+def read_ledger(text: str) -> list[Json]:
+    """Return the entries of a ledger file; a half-written last line is none yet."""
+    lines = text.split("\n")
+    return [json.loads(line) for line in lines[:-1] if line.strip()]
+
+
+def _repeats(entry: Json, changes: Sequence[Json]) -> bool:
+    others = [one for one in changes if one["generation"] == entry["generation"] and one is not entry]
+    return any(
+        one["release_id"] != entry["release_id"] and one["run_id"] == entry["run_id"] and one["at"] < entry["at"]
+        for one in others
+    )
+
+
+def _latches(entries: Iterable[Json]) -> set[int]:
+    return {
+        entry["generation"]
+        for entry in entries
+        if entry["event"] in {"latch_set", "latch_cleared"} and entry["generation"]
+    }
+
+
+def _run(current: Json | None) -> str | None:
+    return None if current is None else str(current["run_id"])
+
+
+def _trial(candidate: Json | None) -> tuple[str, str, float, str] | None:
+    if candidate is None:
+        return None
+    return candidate["run_id"], candidate["mode"], candidate["rollout"], candidate["release_id"]
