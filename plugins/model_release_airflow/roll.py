@@ -129,6 +129,17 @@ def agree_in_time(
         time.sleep(poll_seconds)
 
 
+def agree_at_once(
+    hook: RecommendationApiHook, desired: Registry, *, quorum: int | str, reads: int, poll_seconds: float
+) -> bool:
+    """Whether the fleet agrees ``reads`` times in a row from now on, and no read is slow; for a worker."""
+    if call_roll(hook, desired, quorum).blocking:
+        return False
+    seconds = reads * poll_seconds
+    roll = agree_in_time(hook, desired, quorum=quorum, seconds=seconds, reads=reads - 1, poll_seconds=poll_seconds)
+    return not roll.blocking
+
+
 def report(roll: Roll, known: Iterable[str] = ()) -> list[str]:
     """Log who is missing; return their addresses."""
     gone = set(known) - set(roll.addresses)

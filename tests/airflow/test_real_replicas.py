@@ -13,6 +13,7 @@ import pytest
 from airflow.sdk.exceptions import TaskDeferred
 
 from model_release_airflow.hooks.recommendation_api import RecommendationApiHook
+from model_release_airflow.operators import model_reload
 from model_release_airflow.operators.model_reload import ModelReloadOperator
 from model_release_airflow.operators.run_verify import RunVerifyOperator
 from model_release_airflow.operators.state_reconcile import StateReconcileOperator
@@ -116,7 +117,7 @@ def test_a_replica_that_joins_late_counts_and_is_told(
     listed(monkeypatch, replicas[:2])
     operator, late = reload(policy), replicas[2]
     with monkeypatch.context() as patched:
-        patched.setattr(ModelReloadOperator, "_agree_at_once", lambda *_: False)  # as if one were slow
+        patched.setattr(model_reload, "agree_at_once", lambda *_, **__: False)  # as if one were slow
         with pytest.raises(TaskDeferred) as caught:
             operator.execute(context(operator))
     listed(monkeypatch, replicas)

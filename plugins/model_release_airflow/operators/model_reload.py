@@ -33,14 +33,16 @@ from model_release_airflow.durable import kept_time
 from model_release_airflow.failures import record_failure
 from model_release_airflow.hooks.recommendation_api import DEFAULT_CONN_ID, RecommendationApiHook
 from model_release_airflow.operators.links import MODELS_LINKS
-from model_release_airflow.roll import agree_in_time, call_roll, quorum_of, report, tell
+from model_release_airflow.roll import agree_at_once, agree_in_time, call_roll, quorum_of, report, tell
 from model_release_airflow.triggers.fleet import (
     Commit,
     FleetAgreesTrigger,
     FleetEvent,
     Told,
+    agreed_event,
     desired_text,
     parse_fleet_event,
+    told_again,
 )
 from model_release_airflow.way_back import put_back
 
@@ -160,15 +162,10 @@ class ModelReloadOperator(BaseOperator):
             heard = tell(hook, registry, move, besides=missing)  # one that hangs would hang once more
             told = Told(quorum=quorum, replicas=known, acknowledged=heard, again=_TOLD_AGAIN_AT_MOST)
         commit = Commit(generation=registry.generation, changed=done.changed, previous_run_id=done.previous_run_id)
-        event = FleetEvent(
-            status="agreed",
-            commit=commit,
-            told=told,
-            disagreements=[],
-            lagging=[],
-            deadline=self._deadline(context, registry),
-        )
-        return self._prove(context, hook, registry, event)
+        # a second try gets no more time than the first one left
+        about, until = {"generation": registry.generation}, time.time() + self.timeout_seconds
+        deadline = kept_time(context, "prove_until", about, until)
+        return self._prove(context, hook, registry, agreed_event(commit, told, deadline))
 
     def execute_complete(self, context: Mapping[str, Any], event: dict[str, Any] | None = None) -> dict[str, Any]:
         """Go on in the worker after the triggerer's wait."""
@@ -196,27 +193,18 @@ class ModelReloadOperator(BaseOperator):
         self, context: Mapping[str, Any], hook: RecommendationApiHook, registry: Registry, event: FleetEvent
     ) -> dict[str, Any]:
         """Finish if the replicas agree at once, else wait in the triggerer, until the event's deadline."""
-        if not self._agree_at_once(hook, registry, event["told"]["quorum"]):
+        quorum, reads, pause = event["told"]["quorum"], self.agreeing_reads, self.poll_seconds
+        if not agree_at_once(hook, registry, quorum=quorum, reads=reads, poll_seconds=pause):
             self._defer(registry, event)
-        proved = event.copy()
-        proved["status"] = "agreed"
-        return self._finish(context, proved)
+        return self._finish(context, event)
 
     def _tell_again(self, context: Mapping[str, Any], event: FleetEvent) -> dict[str, Any]:
         """Tell those that joined or lag, which only a worker does, and go on waiting until the same deadline."""
         hook, registry = RecommendationApiHook(self.conn_id), Stores.from_environment().registry.read()
         expect(registry, event["commit"]["generation"])
-        told, lagging = event["told"], event["lagging"]
-        self.log.warning("telling those that joined or lag: %s", ", ".join(lagging))
-        heard = tell(hook, registry, self._move(context), only=lagging)
-        waiting = event.copy()
-        waiting["told"] = Told(
-            quorum=told["quorum"],
-            replicas=sorted({*told["replicas"], *lagging}),
-            acknowledged=sorted({*told["acknowledged"], *heard}),
-            again=told["again"] - 1,
-        )
-        return self._prove(context, hook, registry, waiting)
+        self.log.warning("telling those that joined or lag: %s", ", ".join(event["lagging"]))
+        heard = tell(hook, registry, self._move(context), only=event["lagging"])
+        return self._prove(context, hook, registry, told_again(event, heard))
 
     def _finish(self, context: Mapping[str, Any], event: FleetEvent) -> dict[str, Any]:
         """Look once more, here in the worker, and conclude; or go back."""
@@ -257,25 +245,6 @@ class ModelReloadOperator(BaseOperator):
             raise AirflowSkipException("no run is current yet, there is nothing to compare with: no trial")
         if self.step and registry.current is not None and registry.current.run_id == self.run_id:
             raise AirflowSkipException(f"run {self.run_id} is current already, there is nothing to try")
-
-    def _agree_at_once(self, hook: RecommendationApiHook, registry: Registry, quorum: int | str) -> bool:
-        if call_roll(hook, registry, quorum).blocking:
-            return False
-        roll = agree_in_time(
-            hook,
-            registry,
-            quorum=quorum,
-            seconds=self.agreeing_reads * self.poll_seconds,
-            reads=self.agreeing_reads - 1,
-            poll_seconds=self.poll_seconds,
-        )
-        return not roll.blocking
-
-    def _deadline(self, context: Mapping[str, Any], registry: Registry) -> float:
-        """Return the Unix time when this generation must be proved: that of the first try."""
-        return kept_time(
-            context, "prove_until", {"generation": registry.generation}, time.time() + self.timeout_seconds
-        )
 
     def _defer(self, registry: Registry, event: FleetEvent) -> NoReturn:
         left = max(0.0, event["deadline"] - time.time())

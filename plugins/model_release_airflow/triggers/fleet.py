@@ -76,6 +76,22 @@ def parse_fleet_event(event: dict[str, Any] | None) -> FleetEvent:
     )
 
 
+def agreed_event(commit: Commit, told: Told, deadline: float) -> FleetEvent:
+    """Return what the trigger would say if it had seen the fleet agree: for a worker that has seen it itself."""
+    return FleetEvent(status="agreed", commit=commit, told=told, disagreements=[], lagging=[], deadline=deadline)
+
+
+def told_again(event: FleetEvent, heard: Sequence[str]) -> FleetEvent:
+    """Return the event of a wait that goes on, after those that lagged were told and ``heard`` acknowledged."""
+    told = Told(
+        quorum=event["told"]["quorum"],
+        replicas=sorted({*event["told"]["replicas"], *event["lagging"]}),
+        acknowledged=sorted({*event["told"]["acknowledged"], *heard}),
+        again=event["told"]["again"] - 1,
+    )
+    return agreed_event(event["commit"], told, event["deadline"])
+
+
 def desired_text(registry: Registry) -> str:
     """Return the part of the registry that replicas are compared with, as JSON."""
     return registry.model_copy(update={"history": (), "runs": ()}).model_dump_json()
