@@ -1,7 +1,8 @@
 """Times that outlive a try: a task that is killed and tried again waits no longer than one that was not.
 
 Airflow's task state store keeps values from one try of a task instance to the next, and, unlike an XCom, over a clear
-too.  A clear is told from a retry by ``max_tries``, which only a clear raises: a cleared task begins anew.
+too.  A clear is told from a retry by ``max_tries``, which only a clear raises: a cleared task begins anew.  Cleared while a
+worker runs it, it is ended and tried again: that is a retry, for Airflow and so here.
 """
 
 from __future__ import annotations
