@@ -112,9 +112,14 @@ def test_a_late_retry_still_succeeds_where_all_agree(stores: Stores, fleet: list
     """The deadline ends a wait; it undoes nothing that is proved at once."""
     passed(stores)
     operator, store = reload(), Store()
-    operator.execute(context(operator, **having(store)))
-    store.values["prove_until"]["at"] = 0.0
-    assert operator.execute(context(operator, **having(store)))["workers"] == len(fleet)
+    found = context(operator, **having(store))
+    for _ in range(2):
+        try:
+            receipt = operator.execute(found)
+        except TaskDeferred as deferred:  # a busy machine: not at once
+            receipt = operator.execute_complete(found, fire(deferred.trigger))
+        assert receipt["workers"] == len(fleet)
+        store.values["prove_until"]["at"] = 0.0
 
 
 def test_a_gate_that_is_tried_again_has_no_more_budget(stores: Stores, tmp_path: Path) -> None:

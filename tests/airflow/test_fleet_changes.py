@@ -67,6 +67,17 @@ def deferred(operator: Any, event: dict[str, Any] | None = None, **given: Any) -
     return caught.value
 
 
+def go_on(operator: Any, event: dict[str, Any]) -> dict[str, Any]:
+    """Let the task go on with ``event`` until its end; on a busy machine it may wait once more."""
+    while True:
+        try:
+            receipt: dict[str, Any] = operator.execute_complete(context(operator), event)
+        except TaskDeferred as waits:
+            event = fire(waits.trigger)
+        else:
+            return receipt
+
+
 def last(stores: Stores, event: Event) -> LedgerEntry:
     return [entry for entry in of_release(stores.ledger.read(), RELEASE_ID) if entry.event is event][-1]
 
@@ -183,7 +194,7 @@ def test_one_that_joins_late_is_told_by_a_worker(
     event = fire(waiting.trigger)
     assert (event["status"], event["lagging"]) == ("lagging", [third.url])
     assert [len(server.posts) for server in (*fleet, third)] == posts
-    assert operator.execute_complete(context(operator), event)["workers"] == 3
+    assert go_on(operator, event)["workers"] == 3
     assert [len(server.posts) for server in (*fleet, third)] == [posts[0], posts[1], 1]
     request, authorization = third.posts[0]
     assert (request.generation, request.run_id, authorization) == (2, "new", "Bearer reload-token-for-tests")
@@ -196,7 +207,7 @@ def test_one_that_lags_is_told_again_until_the_same_deadline(
     monkeypatch.setattr(triggers, "LAG_SECONDS", 0.2)
     passed(stores)
     fleet[1].deaf = True
-    operator = reload(timeout_seconds=8.0)
+    operator = reload(timeout_seconds=12.0)
     waiting = deferred(operator)
     deadline, others = waiting.trigger.deadline, len(fleet[0].posts)
     for left in (4, 3, 2, 1, 0):
@@ -230,7 +241,7 @@ def test_one_that_did_not_hear_is_told_when_it_can_be_reached(
     fleet[0].replica.look()
     event = fire(waiting.trigger)
     assert (event["status"], event["lagging"]) == ("lagging", [fleet[1].url])
-    receipt = operator.execute_complete(context(operator), event)
+    receipt = go_on(operator, event)
     assert (receipt["workers"], receipt["missing"]) == (2, [])
 
 
@@ -262,7 +273,7 @@ def test_one_that_is_on_the_list_no_more_is_reported(
     listed(*fleet)
     event = fire(waiting.trigger)
     assert event["status"] == "agreed"
-    receipt = operator.execute_complete(context(operator), event)
+    receipt = go_on(operator, event)
     assert (receipt["workers"], receipt["missing"]) == (2, [third.url])
     assert last(stores, Event.RELEASED).details == {"missing": [third.url]}
 
@@ -279,7 +290,7 @@ def test_a_replica_that_restarts_after_they_agreed_is_waited_for(stores: Stores,
     again = deferred(operator, event)
     assert again.trigger.deadline == waiting.trigger.deadline
     fleet[1].status = None
-    assert operator.execute_complete(context(operator), fire(again.trigger))["workers"] == 2
+    assert go_on(operator, fire(again.trigger))["workers"] == 2
 
 
 def test_one_that_joins_on_the_way_back_is_told_too(
@@ -329,7 +340,7 @@ def test_a_name_is_resolved_anew_each_time(stores: Stores, monkeypatch: pytest.M
         hosts.append("127.0.0.2")
         event = fire(waiting.trigger)
         assert (event["status"], event["lagging"]) == ("lagging", [second.url])
-        assert operator.execute_complete(context(operator), event)["workers"] == 2
+        assert go_on(operator, event)["workers"] == 2
     finally:
         first.close()
         second.close()

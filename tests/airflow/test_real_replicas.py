@@ -18,6 +18,8 @@ from model_release_airflow.operators.model_reload import ModelReloadOperator
 from model_release_airflow.operators.run_verify import RunVerifyOperator
 from model_release_airflow.operators.state_reconcile import StateReconcileOperator
 from tests.airflow.contexts import context, fire
+from tests.airflow.test_fleet_changes import go_on
+from tests.airflow.test_model_reload import run
 from tests.api.home import Home
 from tests.api.replica import TOKEN, Replica, wait_until
 
@@ -72,9 +74,7 @@ def test_a_dead_replica_comes_back_on_what_is_desired(
     listed(monkeypatch, replicas)
     dead, url = replicas[2], replicas[2].url
     dead.kill()
-    operator = reload(policy)
-    receipt = operator.execute(context(operator))
-    assert receipt["missing"] == [url]
+    assert run(reload(policy))["missing"] == [url]
     assert all(replica.serves("run-b") for replica in replicas[:2])
     verify = RunVerifyOperator(task_id="verify", run_id="run-b", policy=policy)
     assert verify.execute(context(verify))["missing"] == [url]
@@ -96,10 +96,7 @@ def test_a_replica_that_hung_is_healed_when_it_goes_on(
     assert hung.process is not None
     os.kill(hung.process.pid, signal.SIGSTOP)
     try:
-        operator = reload(policy)
-        with pytest.raises(TaskDeferred) as caught:  # each read takes a second: that is not at once
-            operator.execute(context(operator))
-        receipt = operator.execute_complete(context(operator), fire(caught.value.trigger))
+        receipt = run(reload(policy))
     finally:
         os.kill(hung.process.pid, signal.SIGCONT)
     assert receipt["missing"] == [hung.url]
@@ -124,5 +121,5 @@ def test_a_replica_that_joins_late_counts_and_is_told(
     event = fire(caught.value.trigger)
     assert (event["status"], event["lagging"]) == ("lagging", [late.url])
     assert late.serves("run-a")
-    assert operator.execute_complete(context(operator), event)["workers"] == 3
+    assert go_on(operator, event)["workers"] == 3
     assert late.serves("run-b")

@@ -87,7 +87,7 @@ def airflow(replica: ReplicaServer) -> Iterator[Installation]:
     shutil.copy(PROJECT / "dags" / f"{RECONCILE}.py", dags)
     extra = {"AIRFLOW__CORE__DAGS_FOLDER": str(dags)}
     stack = LocalStack(home, extra=extra)
-    connection = {"conn_type": "recommendation_api", "password": stack.reload_token}
+    connection: dict[str, Any] = {"conn_type": "recommendation_api", "password": stack.reload_token}
     connection |= {"extra": {"replicas": [stack.api_url, replica.url]}}
     extra["AIRFLOW_CONN_RECOMMENDATION_API"] = json.dumps(connection)
     with wecom() as robot, stack, stack.rest() as rest:
