@@ -19,6 +19,7 @@ ModelReleaseError
 │   └── StateBusyError          the lock was not free in time
 ├── ReplicaError
 │   ├── ReplicaUnreachableError an outage: retry
+│   │   └── QuorumError         there are fewer replicas than the policy's quorum counts
 │   └── ReplicaRefusedError     a decision of the replica: do not retry
 ├── UnmeasurableError           a check lacks a part of its evidence: its verdict is ERROR
 ├── EvidenceError               a source of evidence gave no usable answer: becomes ``Missing``, never leaves collect
@@ -124,6 +125,24 @@ class ReplicaError(ModelReleaseError):
 
 class ReplicaUnreachableError(ReplicaError):
     """The replica could not be reached, timed out or answered 5xx: an outage, worth a retry."""
+
+
+class QuorumError(ReplicaUnreachableError):
+    """There are fewer replicas than the quorum counts; an outage, as a name may resolve to fewer for a moment.
+
+    Attributes:
+        count: how many the quorum asks for.
+        replicas: how many there are.
+    """
+
+    def __init__(self, *, count: int, replicas: int) -> None:
+        super().__init__(
+            f"the policy's quorum is {count} replicas, and there are {replicas}: it can't be reached; "
+            "correct quorum in the policy, or the replicas of the connection",
+            replica="the fleet",
+        )
+        self.count = count
+        self.replicas = replicas
 
 
 class ReplicaRefusedError(ReplicaError):

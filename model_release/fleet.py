@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
@@ -71,18 +71,28 @@ def tell(replicas: Sequence[Replica], request: ReloadRequest) -> list[ReplicaErr
     return _everywhere(replicas, lambda replica: replica.reload(request))
 
 
-def tell_all(replicas: Sequence[Replica], request: ReloadRequest) -> None:
-    """Send ``request`` to all replicas at once.
+def tell_all(
+    replicas: Sequence[Replica], request: ReloadRequest, *, needed: int | None = None
+) -> list[ReplicaUnreachableError]:
+    """Send ``request`` to all replicas at once; return those that can't be reached and need not be.
+
+    Args:
+        replicas: whom to tell.
+        request: what.
+        needed: how many have to do it; None: all.
 
     Raises:
         ReplicaRefusedError: at least one said no; its notes name the others that failed.
-        ReplicaUnreachableError: at least one could not be reached, and none said no.
+        ReplicaUnreachableError: fewer than ``needed`` could be reached, and none said no.
     """
     errors = tell(replicas, request)
-    if not errors:
-        return
     # a refusal before an outage: no retry helps while one replica says no
-    first = next((error for error in errors if isinstance(error, ReplicaRefusedError)), errors[0])
+    refusals = [error for error in errors if isinstance(error, ReplicaRefusedError)]
+    unreachable = [error for error in errors if isinstance(error, ReplicaUnreachableError)]
+    enough = len(replicas) - len(errors) >= (len(replicas) if needed is None else needed)
+    if not refusals and enough:
+        return unreachable
+    first = refusals[0] if refusals else errors[0]
     for error in errors:
         if error is not first:
             first.add_note(f"also {error.replica}: {error}")
@@ -128,8 +138,23 @@ def observe(replicas: Sequence[Replica], desired: Registry) -> list[Deviation]:
     Raises:
         InvalidInputError: there are no replicas.
     """
-    found: list[Deviation] = []
-    errors = _everywhere(replicas, lambda replica: found.extend(differences(replica.url, replica.models(), desired)))
+    return compare(*read_all(replicas), desired)
+
+
+def read_all(replicas: Sequence[Replica]) -> tuple[dict[str, ModelsReport], list[ReplicaError]]:
+    """Read every replica once; return what each reports, by address, and the errors of those without an answer.
+
+    Raises:
+        InvalidInputError: there are no replicas.
+    """
+    reports: dict[str, ModelsReport] = {}
+    errors = _everywhere(replicas, lambda replica: reports.update({replica.url: replica.models()}))
+    return reports, errors
+
+
+def compare(reports: Mapping[str, ModelsReport], errors: Iterable[ReplicaError], desired: Registry) -> list[Deviation]:
+    """Return each way in which what :func:`read_all` found differs from ``desired``, those without an answer last."""
+    found = [one for url, report in reports.items() for one in differences(url, report, desired)]
     found.sort(key=lambda deviation: (deviation.replica, deviation.text))
     return found + [
         Deviation(

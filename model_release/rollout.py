@@ -3,7 +3,7 @@
 (1) PREPARE on every replica: load, verify, warm up; switch nothing.  Any failure ends here, nothing has changed.
 (2) COMMIT: compare-and-set the registry from the generation that the gate decided on to the next one.
 (3) SWITCH: tell every replica; a lost message is no harm, replicas watch the registry too.
-(4) PROVE: ``fleet.disagreements`` until every worker of every replica agrees; only then :func:`conclude`.
+(4) PROVE: ``attendance.attend`` until every worker of every replica agrees; only then :func:`conclude`.
 If (4) can't be reached in time, :func:`model_release.reversal.put_back` commits one more generation with the run from before.
 
 Each step may be repeated: it finds what was done and does only the rest.  The Airflow operators, the recommendation
@@ -19,9 +19,10 @@ from typing import assert_never
 
 from model_release import fleet
 from model_release import registry as transitions
+from model_release.attendance import without
 from model_release.changes import Commit, in_force, note_change, run_of, update
 from model_release.contract import Mode, ReloadRequest
-from model_release.errors import InvalidInputError, ReplicaError
+from model_release.errors import InvalidInputError, ReplicaError, ReplicaUnreachableError
 from model_release.fencing import asked_details, check_not_outdated, check_not_superseded
 from model_release.fleet import Replica
 from model_release.gate_words import passed_at
@@ -54,13 +55,14 @@ class Move:
         )
 
 
-def prepare(replicas: Sequence[Replica], move: Move) -> None:
-    """Step 1: make every replica load and check the run without serving it.
+def prepare(replicas: Sequence[Replica], move: Move, *, needed: int | None = None) -> list[ReplicaUnreachableError]:
+    """Step 1: make every replica load and check the run without serving it; return those that may be missing.
 
     Raises:
-        ReplicaRefusedError, ReplicaUnreachableError: at least one can't; see ``fleet.tell_all``.
+        ReplicaRefusedError: at least one can't.
+        ReplicaUnreachableError: fewer than ``needed`` (None: all) could be reached; see ``fleet.tell_all``.
     """
-    fleet.tell_all(replicas, move.request(prepare=True))
+    return fleet.tell_all(replicas, move.request(prepare=True), needed=needed)
 
 
 def commit(
@@ -153,8 +155,12 @@ def conclude(
     at: dt.datetime,
     cause: Cause = "release",
     reason: str = "",
+    missing: Sequence[str] = (),
 ) -> bool:
-    """Write to the ledger that step 4 was reached, with ``reason`` for a rollback; return whether that was news."""
+    """Write to the ledger that step 4 was reached, with ``reason`` for a rollback; return whether that was news.
+
+    ``missing``: the replicas that were not there and, by the policy's quorum, need not be.
+    """
     if move.mode != "primary":
         event = Event.TRIAL_STARTED
     else:
@@ -172,6 +178,7 @@ def conclude(
         mode=move.mode,
         rollout=move.rollout,
         reason=reason if event is Event.ROLLED_BACK else "",
+        details=without(missing),
     )
     return record(ledger, entry)
 

@@ -100,11 +100,12 @@ class FakePrometheus:
 
 @dataclass
 class FakeAlertmanager:
-    """The alerts that it has, as its API gives them; ``reply`` is sent instead if there is one."""
+    """The alerts that it has, as its API gives them; ``reply`` is sent instead if there is one; ``asked`` how often."""
 
     url: str = ""
     alerts: list[dict[str, Any]] = field(default_factory=list)
     reply: Reply | None = None
+    asked: int = 0
 
 
 def alert(name: str, *, since: str, silenced: bool = False, inhibited: bool = False, **labels: str) -> dict[str, Any]:
@@ -152,6 +153,7 @@ def fake_alertmanager() -> Iterator[FakeAlertmanager]:
     fake = FakeAlertmanager()
 
     def respond(_path: str, _asked: dict[str, str], _headers: dict[str, str]) -> Reply:
+        fake.asked += 1
         return fake.reply or said(fake.alerts)
 
     with _served(respond) as url:

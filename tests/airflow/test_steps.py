@@ -99,7 +99,7 @@ def test_real_requests_prove_a_release(stores: Stores, fleet: list[ReplicaServer
     passed(stores)
     run(reload())
     receipt = execute(verify())
-    assert receipt == {"run_id": "new", "mode": "primary", "replicas": 2, "requests": 10}
+    assert receipt == {"run_id": "new", "mode": "primary", "replicas": 2, "requests": 10, "missing": []}
     execute(verify())
     events = [entry.event for entry in of_release(stores.ledger.read(), RELEASE_ID)]
     assert events.count(Event.VERIFIED) == 1

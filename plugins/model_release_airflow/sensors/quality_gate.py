@@ -15,6 +15,7 @@ from model_release.adapters.decisions import write_decision
 from model_release.adapters.evidence_files import fingerprint
 from model_release.adapters.keeping import keep
 from model_release.contract import LeaseSeconds
+from model_release.errors import ModelReleaseError
 from model_release.gate_words import decision_entry
 from model_release.ledger import Event, LedgerEntry
 from model_release.phases import record
@@ -30,6 +31,7 @@ from model_release_airflow.context import (
     optional_text,
     release_id_of,
 )
+from model_release_airflow.durable import kept_time
 from model_release_airflow.failures import GateRejectedError, record_failure
 from model_release_airflow.hooks.recommendation_api import DEFAULT_CONN_ID
 from model_release_airflow.look import Asked, Look, alert_verdicts, look
@@ -89,7 +91,16 @@ class QualityGateSensor(BaseSensorOperator):
         """Judge; defer only if the decision says wait."""
         if self.soft_fail or self.never_fail:
             raise AirflowFailException("soft_fail and never_fail do not go with a gate; use on_reject='skip'")
-        return self._look(context, started_at=time.time())
+        return self._look(context, started_at=self._began(context))
+
+    def _began(self, context: Mapping[str, Any]) -> float:
+        """Return the Unix time from which the budgets count: that of the first try on the same state of the registry."""
+        try:
+            generation = Stores.from_environment().registry.read().generation
+        except ModelReleaseError:  # what can't be read is for the checks to say
+            generation = None
+        about = {"run_id": self.run_id, "stage": self.stage, "generation": generation}
+        return kept_time(context, "started_at", about, time.time())
 
     def execute_complete(self, context: Mapping[str, Any], event: dict[str, Any] | None = None) -> dict[str, Any]:
         """Judge again: the evidence changed, or the budget is spent."""

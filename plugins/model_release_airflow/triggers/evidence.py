@@ -15,6 +15,8 @@ from model_release.paths import ReleasePaths
 from model_release_airflow.look import Asked, look_at_alerts
 from model_release_airflow.triggers.fleet import MINIMUM_LIFE_SECONDS
 
+LONGEST_PAUSE = 30.0  # seconds between two questions to a service that does not answer
+
 
 class EvidenceEvent(TypedDict):
     """Why it is worth judging again; the worker does that."""
@@ -34,11 +36,32 @@ def parse_evidence_event(event: dict[str, Any] | None) -> EvidenceEvent:
     return EvidenceEvent(status=event["status"], started_at=float(event["started_at"]))
 
 
+class Pace:
+    """When to ask a service again: at every look; while it does not answer, after twice the pause each time.
+
+    :param poll_seconds: The pause between two looks.
+    """
+
+    def __init__(self, poll_seconds: float) -> None:
+        self.poll_seconds = poll_seconds
+        self._pause = poll_seconds
+        self._next = 0.0
+
+    def due(self, now: float) -> bool:
+        """Whether it may be asked; ``now`` as a monotonic clock has it."""
+        return now >= self._next
+
+    def note(self, now: float, *, answered: bool) -> None:
+        """Remember whether it answered when it was asked at ``now``."""
+        self._pause = self.poll_seconds if answered else min(2.0 * self._pause, max(self.poll_seconds, LONGEST_PAUSE))
+        self._next = 0.0 if answered else now + self._pause
+
+
 class EvidenceTrigger(BaseTrigger):
     """Look at the evidence until it differs from what was judged, or the deadline passes.
 
     Of files only names, sizes and times are looked at.  Alerts come from no file: where the policy has checks of them,
-    those are made again at every look.
+    those are made again at every look, and less often while Alertmanager does not answer: it has troubles enough.
 
     :param run_id: The run that is judged.
     :param release_id: The release that it is judged for.
@@ -93,21 +116,24 @@ class EvidenceTrigger(BaseTrigger):
         paths = ReleasePaths.from_environment()
         earliest = time.time() + MINIMUM_LIFE_SECONDS
         status: Literal["changed", "timed_out"] = "timed_out"
+        pace = Pace(self.poll_seconds)
         while time.time() < self.deadline:
             await asyncio.sleep(min(self.poll_seconds, max(0.1, self.deadline - time.time())))
-            if await asyncio.to_thread(self._changed, paths):
+            if await asyncio.to_thread(self._changed, paths, pace):
                 status = "changed"
                 break
         await asyncio.sleep(max(0.0, earliest - time.time()))
         yield TriggerEvent(dict(EvidenceEvent(status=status, started_at=self.started_at)))  # type: ignore[no-untyped-call]
 
-    def _changed(self, paths: ReleasePaths) -> bool:
+    def _changed(self, paths: ReleasePaths, pace: Pace) -> bool:
         if fingerprint(paths, self.run_id) != self.known:
             return True
-        if not self.alerts:
+        if not self.alerts or not pace.due(time.monotonic()):
             return False
         try:
-            return look_at_alerts(paths, Asked(self.run_id, self.release_id, "offline", self.policy)) != self.alerts
+            seen = look_at_alerts(Asked(self.run_id, self.release_id, "offline", self.policy))
         except ModelReleaseError as error:  # a policy that is being written, for example
             self.log.warning("can't look at alerts: %s", error)
             return False
+        pace.note(time.monotonic(), answered=seen.answered)
+        return seen.verdicts != self.alerts
