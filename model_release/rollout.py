@@ -194,7 +194,7 @@ def _allowed(registry: Registry, entries: Sequence[LedgerEntry], move: Move, *, 
         entries, release_id=move.release_id, run_id=move.run_id, mode=move.mode, rollout=move.rollout
     )
     if move.approval and move.mode == "primary":
-        check_approved(entries, release_id=move.release_id, run_id=move.run_id, generation=generation)
+        check_approved(entries, release_id=move.release_id, run_id=move.run_id)
     return generation
 
 

@@ -11,13 +11,16 @@ from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, TaskDeferred
+from airflow.sdk.execution_time.comms import CreateHITLDetailPayload, HITLDetailRequestResult
 
+from model_release import registry as transitions
+from model_release.contract import utc_now
 from model_release.errors import InvalidInputError
 from model_release.ledger import Event, LedgerEntry, of_release
 from model_release.messages import compose
+from model_release_airflow import question as questions
 from model_release_airflow.context import Stores
 from model_release_airflow.failures import GateRejectedError, record_failure
-from model_release_airflow.operators import approval as operators
 from model_release_airflow.operators.approval import APPROVE, DECLINE, Approval, ReleaseApprovalOperator
 from model_release_airflow.operators.model_reload import ModelReloadOperator
 from model_release_airflow.operators.release_close import ReleaseCloseOperator
@@ -39,12 +42,16 @@ class Airflow:
     """The question that Airflow shows, and the answer that it has."""
 
     def __init__(self) -> None:
-        self.questions: list[dict[str, Any]] = []
+        self.questions: list[CreateHITLDetailPayload] = []
+        self.keeps = True
         self.options: list[str] = []
         self.reason = ""
 
-    def ask(self, **question: Any) -> None:
-        self.questions.append(question)
+    def send(self, payload: CreateHITLDetailPayload) -> HITLDetailRequestResult:
+        """Keep the question; one that is there already stays as it was, as in Airflow."""
+        self.questions.append(payload)
+        first = self.questions[0] if self.keeps else payload
+        return HITLDetailRequestResult(**first.model_dump(exclude={"type"}))
 
     def answer(self, ti_id: uuid.UUID) -> SimpleNamespace:
         assert ti_id == TI_ID
@@ -59,7 +66,7 @@ class Airflow:
 @pytest.fixture
 def airflow(monkeypatch: pytest.MonkeyPatch) -> Airflow:
     fake = Airflow()
-    monkeypatch.setattr(operators, "upsert_hitl_detail", fake.ask)
+    monkeypatch.setattr(questions, "_send", fake.send)
     monkeypatch.setattr(triggers, "get_hitl_detail_content_detail", fake.answer)
     return fake
 
@@ -127,6 +134,7 @@ def test_an_approval_lets_the_run_become_current(stores: Stores) -> None:
     assert receipt == {"run_id": "new", "generation": 1, "by": "Ada", "reason": "looked at the lists"}
     entry = last(stores, Event.APPROVED)
     assert "answered by Ada" in entry.by
+    assert (entry.details["who"], entry.details["user_id"]) == ("Ada", "7")
     assert reload().execute(context())["changed"]
     told = compose(stores.ledger.read(), None, release_id=RELEASE_ID, failed=False, link="http://x")
     assert "approved by Ada: looked at the lists" in told.markdown
@@ -151,8 +159,58 @@ def test_an_approval_is_for_the_decision_that_was_shown(stores: Stores, airflow:
     passed(stores)
     with pytest.raises(AirflowFailException, match="nobody approved"):
         reload().execute(context())
+    airflow.keeps = False
     deferred(asking())
     assert len(airflow.questions) == 2
+
+
+def test_an_answer_to_an_older_question_is_no_approval(stores: Stores) -> None:
+    """The gate alone was cleared meanwhile, and passed the run again at the same generation."""
+    passed(stores)
+    task = asking()
+    _, kwargs = deferred(task)
+    passed(stores)
+    with pytest.raises(AirflowFailException, match="nobody approved"):
+        task.execute_complete(around(task), answered([APPROVE]), **kwargs)
+    with pytest.raises(AirflowFailException, match="nobody approved"):
+        reload().execute(context())
+
+
+@pytest.mark.usefixtures("answers")
+def test_nobody_is_asked_by_a_question_that_shows_older_evidence(
+    stores: Stores, fleet: list[ReplicaServer], policy: Path
+) -> None:
+    """Airflow keeps the text of a task's first question: judged again, the person would approve of what they don't see."""
+    _judged_trial(stores, fleet, policy)
+    deferred(asking(policy))
+    deferred(asking(policy))  # a retry: the same question
+    time.sleep(1.1)
+    QualityGateSensor(task_id="g", run_id="new", stage="online", policy=str(policy)).execute(context())
+    task = asking(policy)
+    with pytest.raises(AirflowFailException, match="Trigger a new DAG run"):
+        task.execute(around(task))
+
+
+def test_a_yes_comes_too_late_for_a_trial_that_turned_bad(
+    stores: Stores, fleet: list[ReplicaServer], policy: Path, answers: Answers
+) -> None:
+    """No triggerer looked; Airflow resumes the task by itself when it is answered."""
+    _judged_trial(stores, fleet, policy)
+    task = asking(policy)
+    _, kwargs = deferred(task)
+    answers.errors = 0.5
+    with pytest.raises(GateRejectedError, match="while a person was asked"):
+        task.execute_complete(around(task), answered([APPROVE]), **kwargs)
+    assert Event.APPROVED not in events(stores)
+
+
+def test_a_yes_comes_too_late_if_the_registry_moved_on(stores: Stores) -> None:
+    passed(stores)
+    task = asking()
+    _, kwargs = deferred(task)
+    stores.registry.update(lambda state: transitions.set_latch(state, reason="x", by="y", at=utc_now()))
+    with pytest.raises(GateRejectedError, match="moved on to generation 2"):
+        task.execute_complete(around(task), answered([APPROVE]), **kwargs)
 
 
 @pytest.mark.parametrize("how", ["declined", "silence"])
@@ -188,12 +246,13 @@ def test_the_question_shows_the_evidence(
     QualityGateSensor(task_id="g", run_id="new", stage="online", policy=str(policy)).execute(context())
     deferred(asking(policy))
     (question,) = airflow.questions
-    assert question["options"] == [APPROVE, DECLINE]
-    assert question["ti_id"] == TI_ID
-    assert "reason" in question["params"]
-    assert "new" in question["subject"]
-    assert "| errors" in question["body"] or "errors |" in question["body"]
-    assert f"/dags/{DAG_ID}/runs/{DAG_RUN_ID}" in question["body"]
+    assert question.options == [APPROVE, DECLINE]
+    assert question.ti_id == TI_ID
+    assert "reason" in (question.params or {})
+    assert "new" in question.subject
+    assert question.body is not None
+    assert "| errors" in question.body or "errors |" in question.body
+    assert f"/dags/{DAG_ID}/runs/{DAG_RUN_ID}" in question.body
 
 
 def test_people_are_told_once_that_they_are_asked(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,7 +289,7 @@ def test_a_trial_that_turns_bad_does_not_wait_for_the_answer(
         task.execute_complete(around(task), event, **kwargs)
     assert events(stores)[-2:] == [Event.GATE_DECIDED, Event.REJECTED]
     with pytest.raises(InvalidInputError, match="unknown event"):
-        parse_approval_event({**event, "chosen_options": [APPROVE]})  # neither an answer nor what the trigger says
+        parse_approval_event({**event, **answered([APPROVE])})  # neither an answer nor what the trigger says
     close = ReleaseCloseOperator(task_id="close_release", put_back_seconds=1.0)
     close.execute(context(close, states={"approval": "failed"}))
     assert stores.registry.read().candidate is None
@@ -259,7 +318,7 @@ def test_a_trial_that_can_not_be_measured_for_long_is_rejected(
     """The budget counts from its last PASS, however long the person has been thinking before."""
     _judged_trial(stores, fleet, policy)
     trigger, _ = deferred(asking(write_policy(policy, error_minutes=0.05)))
-    trigger.started_at = time.time() - 3600  # an hour ago; the first look passes and counts from now
+    trigger.started_at = time.time() - 3600  # an hour ago, and elsewhere: what passed since, it does not know
     threading.Timer(1.5, lambda: vars(answers).update(up=False)).start()
     began = time.time()
     event = fire(trigger)
@@ -285,9 +344,10 @@ def test_an_unknown_event_is_no_yes(event: dict[str, Any] | None) -> None:
 
 
 def test_airflows_default_after_a_time_out_is_no_yes() -> None:
-    """We give none; somebody else's subclass might."""
-    with pytest.raises(InvalidInputError, match="unknown event"):
-        parse_approval_event({**answered([APPROVE]), "timedout": True})
+    """We give none; somebody else's subclass might.  A yes that no person said is none either."""
+    for change in ({"timedout": True}, {"responded_by_user": None}):
+        with pytest.raises(InvalidInputError, match="unknown event"):
+            parse_approval_event({**answered([APPROVE]), **change})
 
 
 def test_nobody_is_asked_where_it_is_not_wanted(stores: Stores, airflow: Airflow) -> None:
@@ -298,7 +358,8 @@ def test_nobody_is_asked_where_it_is_not_wanted(stores: Stores, airflow: Airflow
     assert airflow.questions == []
 
 
-def test_nobody_is_asked_about_what_the_gate_did_not_pass(stores: Stores, airflow: Airflow) -> None:
+@pytest.mark.usefixtures("stores")
+def test_nobody_is_asked_about_what_the_gate_did_not_pass(airflow: Airflow) -> None:
     task = asking()
     with pytest.raises(AirflowFailException, match="never judged"):
         task.execute(around(task))

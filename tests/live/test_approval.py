@@ -65,7 +65,8 @@ def test_an_approval_releases_the_run(on_sale: Installation, another: str) -> No
     assert "approved by admin: the lists look right" in told[1]
 
 
-def test_a_no_and_silence_leave_the_current_run(on_sale: Installation, another: str) -> None:
+@pytest.mark.usefixtures("another")
+def test_a_no_and_silence_leave_the_current_run(on_sale: Installation) -> None:
     """Declined by a person, or by nobody in time: rejected, told, and nothing was committed."""
     current, generation = on_sale.current, on_sale.generation
     candidate = next(run.run_id for run in FileRegistry(on_sale.paths).read().runs if run.run_id != current)

@@ -10,11 +10,9 @@ from typing import Any, NoReturn, assert_never
 
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import Param, conf
-from airflow.sdk.execution_time.hitl import upsert_hitl_detail
 
-from model_release import report
 from model_release.adapters.decisions import read_decision
-from model_release.approval import approved, asked_since
+from model_release.approval import approved, asked_since, check_approved, decision_details, decision_of
 from model_release.contract import utc_now
 from model_release.errors import InvalidInputError
 from model_release.evidence import TrialFacts
@@ -37,11 +35,12 @@ from model_release_airflow.hooks.recommendation_api import DEFAULT_CONN_ID
 from model_release_airflow.look import Asked, Look, look
 from model_release_airflow.notifications.wecom import dag_run_link, tell_once
 from model_release_airflow.operators.links import ModelsLink
+from model_release_airflow.question import ask, question_about
 from model_release_airflow.triggers.approval import ApprovalEvent, ApprovalTrigger, parse_approval_event
 
 APPROVE, DECLINE = "Approve", "Reject"
 _STAGES: tuple[Stage, ...] = ("offline", "online")
-_BODY_BYTES, _REASON = 60_000, 500
+_REASON = 500  # characters
 _GRACE_SECONDS = 60.0
 
 
@@ -63,6 +62,14 @@ class Approval:
         """Refuse what can't be waited for."""
         if not 0 < self.hours <= 24 * 14:
             raise InvalidInputError(f"an approval of {self.hours:g} hours: at least a moment, and at most 336 hours")
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What a person is asked about: the gate's last word, and the generation that a commit would build on."""
+
+    generation: int
+    decision: str | None
 
 
 class ReleaseApprovalOperator(HITLOperator):
@@ -106,7 +113,6 @@ class ReleaseApprovalOperator(HITLOperator):
             subject="May this run become current?",
             options=[APPROVE, DECLINE],
             params={"reason": reason},
-            assigned_users=[dict(user) for user in approval.assigned_users] or None,  # type: ignore[misc]
             **kwargs,
         )
         self.run_id = run_id
@@ -125,13 +131,13 @@ class ReleaseApprovalOperator(HITLOperator):
         with decisions_fail():
             entries = stores.ledger.read()
             generation = passed_at(entries, release_id=release_id, run_id=self.run_id)
-            known = approved(entries, release_id=release_id, run_id=self.run_id, generation=generation)
+            known = approved(entries, release_id=release_id, run_id=self.run_id)
             if known is not None:
                 return self._receipt(known)
-            since = self._ask(context, stores, release_id, generation)
+            asked = _Asked(generation, decision_of(entries, release_id=release_id))
+            since = self._ask(context, stores, release_id, asked)
             deadline = since.timestamp() + self.approval.hours * 3600
-            seen = self._look(context, started_at=time.time())
-            self._go_on(context, stores, seen, deadline, started_at=time.time(), generation=generation)
+            self._go_on(context, stores, asked, deadline, started_at=time.time())
         raise AssertionError("it has deferred, or failed")
 
     def execute_complete(
@@ -140,50 +146,42 @@ class ReleaseApprovalOperator(HITLOperator):
         event: dict[str, Any] | None = None,
         deadline: float = 0.0,
         generation: int = -1,
+        decision: str | None = None,
     ) -> dict[str, Any]:
         """Take the answer, or see why the wait ended."""
-        stores = Stores.from_environment()
+        stores, asked = Stores.from_environment(), _Asked(generation, decision)
         with decisions_fail():
             parsed = parse_approval_event(event)
             match parsed["status"]:
                 case "answered":
-                    return self._answered(context, stores, parsed, generation)
+                    return self._answered(context, stores, parsed, asked)
                 case "timed_out":
-                    self._decline(context, stores, generation, f"nobody answered in {self.approval.hours:g} hours")
+                    self._decline(context, stores, asked, f"nobody answered in {self.approval.hours:g} hours")
                 case "moved" | "refused" | "unable":
-                    self._decline(context, stores, generation, f"the trial can't go on: {parsed['reason']}")
+                    self._decline(context, stores, asked, f"the trial can't go on: {parsed['reason']}")
                 case "rejecting":
-                    seen = self._look(context, started_at=parsed["passed_at"])
-                    self._go_on(context, stores, seen, deadline, started_at=parsed["passed_at"], generation=generation)
+                    self._go_on(context, stores, asked, deadline, started_at=parsed["passed_at"])
                 case status:
                     assert_never(status)
         raise AssertionError("it has deferred, or failed")
 
-    def _ask(self, context: Mapping[str, Any], stores: Stores, release_id: str, generation: int) -> dt.datetime:
+    def _ask(self, context: Mapping[str, Any], stores: Stores, release_id: str, asked: _Asked) -> dt.datetime:
         """Put the question to Airflow, and tell people; return since when it is asked."""
         found = [read_decision(stores.paths, release_id, stage) for stage in _STAGES]
         decisions = [decision for decision in found if decision is not None and decision.run_id == self.run_id]
-        self.subject = f"May run {self.run_id} become current? ({release_id})"
-        links = [f"[DAG run]({dag_run_link(context)})"]
-        tables = [report.step_summary(decision, max_bytes=_BODY_BYTES // len(_STAGES)) for decision in decisions]
-        self.body = "\n\n".join([*tables, *links])
-        upsert_hitl_detail(
+        question = question_about(decisions, run_id=self.run_id, release_id=release_id, link=dag_run_link(context))
+        ask(
+            question,
             ti_id=context["ti"].id,
             options=self.options,
-            subject=self.subject,
-            body=self.body,
             params=self.serialized_params,
-            assigned_users=self.assigned_users,
+            assigned_users=self.approval.assigned_users,
         )
-        now = utc_now()
-        asked = {"release_id": release_id, "run_id": self.run_id, "generation": generation}
-        since = asked_since(stores.ledger.read(), **asked)
+        since = asked_since(stores.ledger.read(), release_id=release_id, run_id=self.run_id)
         if since is None:
-            since = now
-            hours = {"hours": self.approval.hours}
-            stores.ledger.append(
-                LedgerEntry(at=now, event=Event.APPROVAL_ASKED, by=actor(context), details=hours, **asked)
-            )
+            entry = self._entry(context, Event.APPROVAL_ASKED, asked, f"for {self.approval.hours:g} hours")
+            stores.ledger.append(entry)
+            since = entry.at
         if self.approval.tell:
             message = approval_wanted(
                 decisions, release_id=release_id, run_id=self.run_id, since=since, link=self._link(context)
@@ -191,34 +189,26 @@ class ReleaseApprovalOperator(HITLOperator):
             tell_once(stores, message, release_id=release_id, by=actor(context), log=self.log)
         return since
 
-    def _look(self, context: Mapping[str, Any], *, started_at: float) -> Look | None:
-        """Look at the trial of this release; None: there is none to watch."""
-        stores, release_id = Stores.from_environment(), release_id_of(context, optional_text(self.release_id))
-        candidate = stores.registry.read().candidate
-        if candidate is None or candidate.release_id != release_id:
+    def _look(self, context: Mapping[str, Any], stores: Stores, asked: _Asked, *, started_at: float) -> Look | None:
+        """Look at the trial of this release; None: there is none to watch.  A trial that is to be rejected is."""
+        release_id = release_id_of(context, optional_text(self.release_id))
+        registry = stores.registry.read()
+        if registry.generation != asked.generation:
+            self._decline(context, stores, asked, f"the registry has moved on to generation {registry.generation}")
+        if registry.candidate is None or registry.candidate.release_id != release_id:
             return None
-        asked = Asked(self.run_id, release_id, "online", optional_text(self.policy))
-        return look(stores.paths, asked, started_at=started_at)
-
-    def _go_on(
-        self,
-        context: Mapping[str, Any],
-        stores: Stores,
-        seen: Look | None,
-        deadline: float,
-        *,
-        started_at: float,
-        generation: int,
-    ) -> None:
-        """Wait, unless the trial is to be rejected."""
-        if seen is not None and seen.outcome == "reject":
+        question = Asked(self.run_id, release_id, "online", optional_text(self.policy))
+        seen = look(stores.paths, question, started_at=started_at)
+        if seen.outcome == "reject":
             speak(stores, seen, by=actor(context))
             raise GateRejectedError(f"while a person was asked: {seen.decision.summary}")
-        self._wait(context, seen, deadline, started_at=started_at, generation=generation)
+        return seen
 
-    def _wait(
-        self, context: Mapping[str, Any], seen: Look | None, deadline: float, *, started_at: float, generation: int
+    def _go_on(
+        self, context: Mapping[str, Any], stores: Stores, asked: _Asked, deadline: float, *, started_at: float
     ) -> NoReturn:
+        """Wait for the answer, unless the trial is to be rejected."""
+        seen = self._look(context, stores, asked, started_at=started_at)
         trial = seen.trial if seen is not None else None
         left = max(0.0, deadline - time.time())
         self.log.info("asking a person, for up to %.0f s, without a worker slot", left)
@@ -233,50 +223,64 @@ class ReleaseApprovalOperator(HITLOperator):
                 poll_seconds=self.poke_interval,
                 deadline=deadline,
                 conn_id=self.conn_id,
-                generation=generation,
+                generation=asked.generation,
                 lease_seconds=self.lease_seconds,
                 lease_until=_lease_until(trial),
             ),
             method_name="execute_complete",
-            kwargs={"deadline": deadline, "generation": generation},
+            kwargs={"deadline": deadline, "generation": asked.generation, "decision": asked.decision},
             timeout=dt.timedelta(seconds=left + _GRACE_SECONDS),
         )
         raise AssertionError("defer never returns")
 
     def _answered(
-        self, context: Mapping[str, Any], stores: Stores, event: ApprovalEvent, generation: int
+        self, context: Mapping[str, Any], stores: Stores, event: ApprovalEvent, asked: _Asked
     ) -> dict[str, Any]:
+        """Take a person's answer; a yes only if nothing has changed since they were asked."""
         user = event["responded_by_user"] or {}
-        who = str(user.get("name") or user.get("id") or "somebody")
         reason = str(event["params_input"].get("reason") or "")[:_REASON]
-        self.validate_chosen_options(event["chosen_options"])
         if event["chosen_options"] != [APPROVE]:
-            self._decline(context, stores, generation, reason or "without a reason", who=who)
-        entry = self._entry(context, Event.APPROVED, generation, reason, who=who)
+            self._decline(context, stores, asked, reason or "without a reason", user=user)
+        self._look(context, stores, asked, started_at=time.time())  # the triggerer may have been away
+        entry = self._entry(context, Event.APPROVED, asked, reason, user=user)
         stores.ledger.append(entry)
-        self.log.info("approved by %s: %s", who, reason or "without a reason")
+        check_approved(stores.ledger.read(), release_id=entry.release_id, run_id=self.run_id)
+        self.log.info("approved by %s: %s", entry.details["who"], reason or "without a reason")
         return self._receipt(entry)
 
     def _decline(
-        self, context: Mapping[str, Any], stores: Stores, generation: int, reason: str, *, who: str | None = None
+        self,
+        context: Mapping[str, Any],
+        stores: Stores,
+        asked: _Asked,
+        reason: str,
+        *,
+        user: Mapping[str, Any] | None = None,
     ) -> NoReturn:
-        said = f"declined by {who}: {reason}" if who else reason
+        said = f"declined by {_name(user)}: {reason}" if user else reason
         for event in (Event.DECLINED, Event.REJECTED):
-            stores.ledger.append(self._entry(context, event, generation, said, who=who))
+            stores.ledger.append(self._entry(context, event, asked, said, user=user))
         raise GateRejectedError(said)
 
     def _entry(
-        self, context: Mapping[str, Any], event: Event, generation: int, reason: str, *, who: str | None
+        self,
+        context: Mapping[str, Any],
+        event: Event,
+        asked: _Asked,
+        reason: str,
+        *,
+        user: Mapping[str, Any] | None = None,
     ) -> LedgerEntry:
+        who = {"who": _name(user), "user_id": str(user.get("id"))} if user else {}
         return LedgerEntry(
             at=utc_now(),
             event=event,
             release_id=release_id_of(context, optional_text(self.release_id)),
-            by=f"{actor(context)}, answered by {who}" if who else actor(context),
+            by=f"{actor(context)}, answered by {_name(user)}" if user else actor(context),
             run_id=self.run_id,
-            generation=generation,
+            generation=asked.generation,
             reason=reason,
-            details={"who": who} if who else {},
+            details={**decision_details(asked.decision), **who},
         )
 
     def _receipt(self, entry: LedgerEntry) -> dict[str, Any]:
@@ -295,3 +299,7 @@ class ReleaseApprovalOperator(HITLOperator):
 
 def _lease_until(trial: TrialFacts | None) -> float | None:
     return None if trial is None or trial.lease_until is None else trial.lease_until.timestamp()
+
+
+def _name(user: Mapping[str, Any] | None) -> str:
+    return "nobody" if user is None else str(user.get("name") or user.get("id"))

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Literal, TypedDict, get_args
 from uuid import UUID
 
-from airflow.sdk.exceptions import AirflowNotFoundException
+from airflow.sdk.exceptions import AirflowNotFoundException, AirflowRuntimeError
 from airflow.sdk.execution_time.hitl import get_hitl_detail_content_detail
 from airflow.triggers.base import TriggerEvent
 from asgiref.sync import sync_to_async
@@ -43,7 +43,7 @@ def parse_approval_event(event: dict[str, Any] | None) -> ApprovalEvent:
         InvalidInputError: it is neither; nothing unknown is ever taken for a yes.
     """
     given = event or {}
-    answered = bool(given.get("chosen_options")) and not given.get("timedout")
+    answered = bool(given.get("chosen_options") and given.get("responded_by_user")) and not given.get("timedout")
     status: Any = given.get("status", "answered" if answered else None)
     if status not in get_args(Status) or (status == "answered") != answered:
         raise InvalidInputError(f"unknown event while waiting for an approval: {event!r}")
@@ -91,6 +91,7 @@ class ApprovalTrigger(TrialTrigger):
     async def _wait(self) -> ApprovalEvent:
         record = TrialRecord(ReleasePaths.from_environment())
         lease_until, seen_at = self.lease_until, time.time()
+        self.started_at = max(self.started_at, seen_at)  # made anew elsewhere, it does not know of the last PASS
         while (now := time.time()) < self.deadline:
             await asyncio.sleep(min(self.poll_seconds, self.lease_seconds / 3, max(0.1, self.deadline - now)))
             if (answer := await self._answer()) is not None:
@@ -114,19 +115,23 @@ class ApprovalTrigger(TrialTrigger):
                 return self._event("moved", f"the registry is at generation {seen.decision.generation}")
             if seen.outcome == "release":
                 self.started_at = seen_at  # the budgets count from the last PASS
-        return self._event("timed_out", "nobody answered in time")
+        return await self._answer() or self._event("timed_out", "nobody answered in time")
 
     async def _answer(self) -> ApprovalEvent | None:
         """Return the answer if Airflow has one: it resumes a waiting task by itself, but not one that was busy just then."""
-        detail = await sync_to_async(get_hitl_detail_content_detail)(ti_id=UUID(self.ti_id))
-        if not detail.response_received or not detail.chosen_options:
+        try:
+            detail = await sync_to_async(get_hitl_detail_content_detail)(ti_id=UUID(self.ti_id))
+        except AirflowRuntimeError as error:  # the API server is away: it resumes the task itself when it is back
+            self.log.warning("can't ask Airflow for the answer: %s", error)
             return None
         user = detail.responded_by_user
+        if not detail.response_received or not detail.chosen_options or user is None:
+            return None
         return {
             **self._event("answered", ""),
             "chosen_options": list(detail.chosen_options),
             "params_input": dict(detail.params_input or {}),
-            "responded_by_user": None if user is None else {"id": user.id, "name": user.name},
+            "responded_by_user": {"id": user.id, "name": user.name},
         }
 
     def _event(self, status: Status, reason: str) -> ApprovalEvent:
