@@ -14,6 +14,7 @@ ModelReleaseError
 │   ├── GenerationConflictError somebody else changed the desired state first
 │   ├── LatchedError            automatic releases are stopped until a person clears the latch
 │   ├── GateMissingError        nothing is released that the gate did not pass
+│   ├── ApprovalMissingError    ... or, where a person is to be asked, that nobody approved of
 │   ├── IllegalMoveError        a release can't go from where it stands to where it was told
 │   │   └── OutdatedReleaseError a release asked for later made its run current
 │   └── StateBusyError          the lock was not free in time
@@ -84,6 +85,10 @@ class LatchedError(StateError):
 
 class GateMissingError(StateError):
     """The gate did not pass this run for this release."""
+
+
+class ApprovalMissingError(StateError):
+    """A person was to be asked, and none approved of this decision."""
 
 
 class IllegalMoveError(StateError):

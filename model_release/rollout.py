@@ -19,6 +19,7 @@ from typing import assert_never
 
 from model_release import fleet
 from model_release import registry as transitions
+from model_release.approval import check_approved
 from model_release.attendance import without
 from model_release.changes import Commit, in_force, note_change, run_of, update
 from model_release.contract import Mode, ReloadRequest
@@ -33,7 +34,11 @@ from model_release.registry import Cause, Registry, RegistryStore
 
 @dataclass(frozen=True, kw_only=True)
 class Move:
-    """One change of the desired state that a release asks for; ``asked_at`` is when somebody asked for the release."""
+    """One change of the desired state that a release asks for.
+
+    ``asked_at`` is when somebody asked for the release; with ``approval`` a person has to have approved of it before the
+    run becomes current.
+    """
 
     run_id: str
     release_id: str
@@ -41,6 +46,7 @@ class Move:
     rollout: float | None = None
     lease_seconds: int | None = None
     asked_at: dt.datetime | None = None
+    approval: bool = False
 
     def request(self, *, prepare: bool = False, generation: int | None = None) -> ReloadRequest:
         """Return the call that prepares a replica for this move, or tells it that the move was committed."""
@@ -95,6 +101,7 @@ def commit(
         GenerationConflictError: somebody else changed the desired state since.
         LatchedError, RunNotFoundError, InvalidInputError: see ``model_release.registry``.
         IllegalMoveError: see ``model_release.phases``; or it was carried out and superseded since.
+        ApprovalMissingError: a person was to be asked, and did not approve.
         OutdatedReleaseError: a release that was asked for later is in force.
     """
     entries = ledger.read()
@@ -190,7 +197,12 @@ def _allowed(registry: Registry, entries: Sequence[LedgerEntry], move: Move, *, 
         check_not_outdated(registry, entries, release_id=move.release_id, asked_at=move.asked_at)
     if not gated:
         return None
-    return passed_at(entries, release_id=move.release_id, run_id=move.run_id, mode=move.mode, rollout=move.rollout)
+    generation = passed_at(
+        entries, release_id=move.release_id, run_id=move.run_id, mode=move.mode, rollout=move.rollout
+    )
+    if move.approval and move.mode == "primary":
+        check_approved(entries, release_id=move.release_id, run_id=move.run_id)
+    return generation
 
 
 def _is_desired(registry: Registry, move: Move) -> bool:

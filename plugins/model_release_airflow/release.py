@@ -8,10 +8,11 @@ from typing import Any
 
 from airflow.sdk import TaskGroup, TriggerRule, chain
 
-from model_release.steps import Step, read_steps
+from model_release.steps import DEFAULT_LEASE_SECONDS, Step, read_steps
 from model_release_airflow.assets import RELEASE, RUN, announcing
 from model_release_airflow.failures import record_failure
 from model_release_airflow.hooks.recommendation_api import DEFAULT_CONN_ID
+from model_release_airflow.operators.approval import Approval, ReleaseApprovalOperator
 from model_release_airflow.operators.model_reload import ModelReloadOperator
 from model_release_airflow.operators.release_close import ReleaseCloseOperator
 from model_release_airflow.operators.run_register import RunRegisterOperator
@@ -31,6 +32,7 @@ def release_model(
     run_id: Any,
     policy: str | None = None,
     steps: str | Iterable[Step | str] = (),
+    approval: Approval | None = None,
     mode: str = "primary",
     rollout: float | str | None = None,
     lease_seconds: int | str | None = None,
@@ -44,13 +46,15 @@ def release_model(
     """Append a release to a DAG: register, judge, try step by step, make current, verify; or go back.
 
     The tasks are ``register >> quality_gate``, for each step ``shadow_10 >> judge_shadow_10`` (10 % of the requests),
-    ``model_reload >> verify`` and the teardown ``close_release``, which puts back whatever may not stay.  Steps are passed
+    ``approval`` if a person is to be asked, ``model_reload >> verify`` and the teardown ``close_release``, which puts back whatever may not stay.  Steps are passed
     over where there is nothing to compare with, and where ``mode`` or ``dry_run`` ask for something else.
 
     :param run_id: The run: text, a template, or what another task returns. (templated)
     :param policy: The policy file for every gate, and its quorum for every reload; default: ``RELEASE_POLICY``. (templated)
     :param steps: The trials before everybody gets the run, for example ``"shadow:0.1 canary:0.05 canary:0.25"``; the
         policy needs an ``online`` section then.
+    :param approval: Ask a person before everybody gets the run; they are not asked where steps are passed over by ``mode``
+        or ``dry_run``.
     :param mode: ``primary``; ``shadow`` or ``canary`` ends the release with that trial, without steps. (templated)
     :param rollout: Its share. (templated)
     :param lease_seconds: When it ends by itself. (templated)
@@ -75,6 +79,17 @@ def release_model(
         ]
         for step in trials:
             tasks += _trial(step, served, judged, only_if=wanted)
+        if approval is not None:
+            tasks.append(
+                ReleaseApprovalOperator(
+                    task_id="approval",
+                    **judged,
+                    approval=approval,
+                    lease_seconds=trials[-1].lease_seconds if trials else DEFAULT_LEASE_SECONDS,
+                    only_if=wanted,
+                    trigger_rule=TriggerRule.NONE_FAILED,
+                )
+            )
         tasks += [
             ModelReloadOperator(
                 task_id="model_reload",
@@ -83,6 +98,7 @@ def release_model(
                 rollout=rollout,
                 lease_seconds=lease_seconds,
                 prepare_only=dry_run,
+                approval=approval is not None,
                 trigger_rule=TriggerRule.NONE_FAILED,  # steps that were passed over are no reason to stop
             ),
             RunVerifyOperator(task_id="verify", **served, mode=mode, **announcing(RELEASE)),

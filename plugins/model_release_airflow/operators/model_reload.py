@@ -26,6 +26,7 @@ from model_release_airflow.context import (
     one_of,
     optional_number,
     optional_text,
+    pass_over_unless,
     release_id_of,
     yes_or_no,
 )
@@ -71,6 +72,7 @@ class ModelReloadOperator(BaseOperator):
         is current yet or this one is.
     :param lease_seconds: After this time a trial ends by itself. (templated)
     :param cause: ``release`` respects the latch and needs the gate; ``rollback`` and ``person`` go ahead. (templated)
+    :param approval: Whether a person has to have approved before the run becomes current.
     :param gated: Whether a release needs the gate's PASS and builds on the generation that it decided on.
     :param policy: The policy file whose ``quorum`` counts; default: ``RELEASE_POLICY``. (templated)
     :param conn_id: The connection of the recommendation API.
@@ -110,6 +112,7 @@ class ModelReloadOperator(BaseOperator):
         cause: str = "release",
         gated: bool = True,
         policy: str | None = None,
+        approval: bool = False,
         conn_id: str = DEFAULT_CONN_ID,
         agreeing_reads: int = 3,
         poll_seconds: float = 1.0,
@@ -131,6 +134,7 @@ class ModelReloadOperator(BaseOperator):
         self.cause = cause
         self.gated = gated
         self.policy = policy
+        self.approval = approval
         self.conn_id = conn_id
         self.agreeing_reads = agreeing_reads
         self.poll_seconds = poll_seconds
@@ -238,9 +242,7 @@ class ModelReloadOperator(BaseOperator):
 
     def _pass_over(self, registry: Registry) -> None:
         """Skip what is not asked for, and a step that can find nothing out."""
-        for value, wanted in self.only_if:
-            if str(value).lower() != str(wanted).lower():
-                raise AirflowSkipException(f"only if {value} were {wanted}: passed over")
+        pass_over_unless(self.only_if)
         if self.step and registry.current is None:
             raise AirflowSkipException("no run is current yet, there is nothing to compare with: no trial")
         if self.step and registry.current is not None and registry.current.run_id == self.run_id:
@@ -294,6 +296,7 @@ class ModelReloadOperator(BaseOperator):
             rollout=optional_number(self.rollout),
             lease_seconds=None if lease is None or mode == "primary" else int(lease),
             asked_at=asked_at(context),
+            approval=self.approval,
         )
         try:
             move.request()

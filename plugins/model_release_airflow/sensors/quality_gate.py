@@ -13,12 +13,8 @@ from pydantic import TypeAdapter
 
 from model_release.adapters.decisions import write_decision
 from model_release.adapters.evidence_files import fingerprint
-from model_release.adapters.keeping import keep
 from model_release.contract import LeaseSeconds
 from model_release.errors import ModelReleaseError
-from model_release.gate_words import decision_entry
-from model_release.ledger import Event, LedgerEntry
-from model_release.phases import record
 from model_release.policy import Stage
 from model_release.report import plain
 from model_release.verdict import Decision
@@ -33,6 +29,7 @@ from model_release_airflow.context import (
 )
 from model_release_airflow.durable import kept_time
 from model_release_airflow.failures import GateRejectedError, record_failure
+from model_release_airflow.gate_word import speak
 from model_release_airflow.hooks.recommendation_api import DEFAULT_CONN_ID
 from model_release_airflow.look import Asked, Look, alert_verdicts, look
 from model_release_airflow.triggers.evidence import EvidenceEvent, EvidenceTrigger, parse_evidence_event
@@ -127,8 +124,7 @@ class QualityGateSensor(BaseSensorOperator):
             if outcome == "wait":
                 write_decision(stores.paths, decision)
             else:
-                keep(stores.paths, decision, seen.evidence)
-                self._record(context, stores, decision, stopped)
+                speak(stores, seen, by=actor(context), stopped=stopped)
         self._print(decision, event)
         match outcome:
             case "release":
@@ -148,14 +144,6 @@ class QualityGateSensor(BaseSensorOperator):
             stage=one_of(_STAGE, "stage", self.stage),
             policy=optional_text(self.policy),
         )
-
-    def _record(self, context: Mapping[str, Any], stores: Stores, decision: Decision, stopped: str | None) -> None:
-        spoken = decision_entry(decision, release_id=str(decision.release_id), by=actor(context))
-        record(stores.ledger, spoken)
-        if stopped or not decision.released:
-            why = f"{stopped}; {spoken.reason}" if stopped else spoken.reason
-            rejected = LedgerEntry(**{**spoken.model_dump(), "event": Event.REJECTED, "reason": why})
-            record(stores.ledger, rejected)
 
     def _reject(self, reason: str) -> NoReturn:
         match self.on_reject:
