@@ -11,11 +11,11 @@ from typing import Protocol
 from model_release.contract import (
     LeaseReceipt,
     LeaseRequest,
-    ModelsReport,
+    ObservedModels,
+    ObservedWorker,
     ReloadReceipt,
     ReloadRequest,
     Trial,
-    WorkerReport,
 )
 from model_release.errors import InvalidInputError, ReplicaError, ReplicaRefusedError, ReplicaUnreachableError
 from model_release.registry import Candidate, Registry
@@ -59,7 +59,7 @@ class Replica(Protocol):
     def reload(self, request: ReloadRequest) -> ReloadReceipt:
         """POST a reload; raises ``ReplicaRefusedError`` or ``ReplicaUnreachableError``."""
 
-    def models(self) -> ModelsReport:
+    def models(self) -> ObservedModels:
         """GET desired and observed state; raises the same."""
 
     def lease(self, request: LeaseRequest) -> LeaseReceipt:
@@ -139,12 +139,12 @@ def observe(replicas: Sequence[Replica], desired: Registry) -> list[Deviation]:
     ]
 
 
-def deviations(report: ModelsReport, desired: Registry) -> list[str]:
+def deviations(report: ObservedModels, desired: Registry) -> list[str]:
     """Return how one replica differs from ``desired``; an empty list means that every worker serves it."""
     return [found.text for found in differences(report.replica, report, desired)]
 
 
-def differences(url: str, report: ModelsReport, desired: Registry) -> list[Deviation]:
+def differences(url: str, report: ObservedModels, desired: Registry) -> list[Deviation]:
     """Return each way in which the replica at ``url`` differs from ``desired``, at most one of each worker."""
     if report.problem is not None:
         return [Deviation(url, Kind.UNREADABLE, f"can't read the registry: {report.problem}")]
@@ -160,16 +160,23 @@ def differences(url: str, report: ModelsReport, desired: Registry) -> list[Devia
     return found
 
 
-def _difference(worker: WorkerReport, desired: Registry) -> tuple[Kind, str] | None:
+def _difference(worker: ObservedWorker, desired: Registry) -> tuple[Kind, str] | None:
     current = desired.current.run_id if desired.current else None
     trial = trial_key(desired.candidate)
-    if worker.generation != desired.generation:
+    if worker.generation is not None and worker.generation != desired.generation:
         kind = Kind.BEHIND if worker.generation < desired.generation else Kind.AHEAD
         return kind, f"is at generation {worker.generation}, desired is {desired.generation}"
     if worker.current != current:
-        return Kind.RUN, f"serves run {worker.current}, desired is {current}"
+        # who tells no generation can only be told again: a wrong run is the sign of one that lags
+        return (
+            Kind.BEHIND if worker.generation is None else Kind.RUN,
+            f"serves run {worker.current}, desired is {current}",
+        )
     if trial_key(worker.candidate) != trial:
-        return Kind.TRIAL, f"tries {trial_key(worker.candidate)}, desired is {trial}"
+        return (
+            Kind.BEHIND if worker.generation is None else Kind.TRIAL,
+            f"tries {trial_key(worker.candidate)}, desired is {trial}",
+        )
     if worker.degraded is not None:
         return Kind.DEGRADED, f"is degraded: {worker.degraded}"
     return None

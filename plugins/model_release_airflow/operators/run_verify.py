@@ -9,18 +9,16 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
 from model_release import fleet
-from model_release.adapters.recommendation_api_client import RecommendationApiClient
 from model_release.announcement import of_release_verified
 from model_release.artifact import GoldenRequest
 from model_release.contract import utc_now
 from model_release.ledger import Event, LedgerEntry
 from model_release.phases import record
-from model_release.registry import Registry
 from model_release.verification import objection, questions, serving_runs
 from model_release_airflow import assets
 from model_release_airflow.context import Stores, actor, decisions_fail, optional_text, release_id_of
 from model_release_airflow.failures import record_failure
-from model_release_airflow.hooks.recommendation_api import DEFAULT_CONN_ID, RecommendationApiHook
+from model_release_airflow.hooks.recommendation_api import DEFAULT_CONN_ID, Client, RecommendationApiHook
 from model_release_airflow.operators.links import ModelsLink
 from model_release_airflow.way_back import put_back
 
@@ -73,9 +71,11 @@ class RunVerifyOperator(BaseOperator):
         release_id = release_id_of(context, optional_text(self.release_id))
         with decisions_fail(), RecommendationApiHook(self.conn_id).replicas() as replicas:
             registry = stores.registry.read()
-            recorded = questions(stores.runs.golden(self.run_id), self.users)
+            allowed = serving_runs(registry, run_id=self.run_id, trial=self.mode != "primary")
+            asked = [replica for replica in replicas if replica.probes]
+            recorded = questions(stores.runs.golden(self.run_id), self.users) if asked else []
             objections = fleet.disagreements(replicas, registry)
-            objections += [said for replica in replicas for said in self._objections(replica, registry, recorded)]
+            objections += [said for replica in asked for said in self._objections(replica, allowed, recorded)]
             if objections:
                 reason = f"{len(objections)} answers are wrong: {'; '.join(objections[:5])}"
                 back = put_back(
@@ -94,7 +94,8 @@ class RunVerifyOperator(BaseOperator):
                 by=actor(context),
                 run_id=self.run_id,
                 generation=registry.generation,
-                details={"replicas": len(replicas), "requests": (len(recorded) + 1) * len(replicas)},
+                details={"replicas": len(replicas), "requests": (len(recorded) + 1) * len(asked)}
+                | ({} if asked else {"checked": "status only: the service has no probe"}),
             )
             record(stores.ledger, entry)
         self.log.info("verified: %s", dict(entry.details))
@@ -102,11 +103,8 @@ class RunVerifyOperator(BaseOperator):
         assets.announce(context, self.outlets, assets.RELEASE, released)
         return {"run_id": self.run_id, "mode": self.mode, **entry.details}
 
-    def _objections(
-        self, replica: RecommendationApiClient, registry: Registry, recorded: Sequence[GoldenRequest]
-    ) -> list[str]:
+    def _objections(self, replica: Client, allowed: dict[str, str], recorded: Sequence[GoldenRequest]) -> list[str]:
         trial = self.mode != "primary"
-        allowed = serving_runs(registry, run_id=self.run_id, trial=trial)
         found = []
         for request in (*recorded, GoldenRequest(endpoint="recommend", id=UNKNOWN_USER, k=10, expected=())):
             answer = replica.recommend(request.id, request.k)
