@@ -167,14 +167,13 @@ def _difference(worker: ObservedWorker, desired: Registry) -> tuple[Kind, str] |
         kind = Kind.BEHIND if worker.generation < desired.generation else Kind.AHEAD
         return kind, f"is at generation {worker.generation}, desired is {desired.generation}"
     if worker.current != current:
-        # who tells no generation can only be told again: a wrong run is the sign of one that lags
         return (
-            Kind.BEHIND if worker.generation is None else Kind.RUN,
+            Kind.RUN,
             f"serves run {worker.current}, desired is {current}",
         )
     if trial_key(worker.candidate) != trial:
         return (
-            Kind.BEHIND if worker.generation is None else Kind.TRIAL,
+            Kind.TRIAL,
             f"tries {trial_key(worker.candidate)}, desired is {trial}",
         )
     if worker.degraded is not None:

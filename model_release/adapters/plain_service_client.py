@@ -157,10 +157,10 @@ class PlainServiceClient(HttpReplica):
             raise InvalidInputError("the mapping has no probe: recommendations can't be asked for")
         said = self._json("GET", filled_path(probe.path, {"user_id": user_id, "k": k}))
         run_id = self._told(said, probe.run_id, _RUN_ID)
-        items = tuple(self._told(said, probe.items, _ITEMS))
+        items: list[str] = self._told(said, probe.items, _ITEMS)
         candidate = self._registry.read().candidate
         tried = candidate is not None and candidate.run_id == run_id
-        return Answer(run_id=run_id, variant="candidate" if tried else "current", items=items, known=True)
+        return Answer(run_id=run_id, variant="candidate" if tried else "current", items=tuple(items), known=True)
 
     def _check_mode(self, mode: Mode) -> None:
         if mode not in self._mapping.reload.bodies:

@@ -7,6 +7,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import unquote
 
 MAPPING: dict[str, Any] = {
     "reload": {
@@ -53,7 +54,7 @@ class PlainService:
         """Answer a GET."""
         if path == "/status":
             return {"model": {"version": self.version}, "canary": {"version": self.canary}}
-        user = path.removeprefix("/recs/").partition("?")[0]
+        user = unquote(path.removeprefix("/recs/").partition("?")[0])
         return {"by": self.version, "items": self.lists.get(self.version, {}).get(user, ["i1"])}
 
     def switch(self, body: Any) -> None:

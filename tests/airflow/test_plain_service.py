@@ -173,7 +173,7 @@ def test_a_trial_starts_is_renewed_and_ends(stores: Stores, service: PlainServic
 
 
 def test_a_service_that_restarted_is_told_again(stores: Stores, service: PlainService) -> None:
-    """It tells no generation, so a wrong run means that it lags, and following heals that: by the run's name."""
+    """It tells no generation; the wrong run is noticed, and following heals it by the run's name."""
     service.version = "something"
     with client(stores, service) as one:
         registry = stores.registry.read()
@@ -244,6 +244,6 @@ def test_the_example_is_a_whole_release() -> None:
     found = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "release_plain_service.py"))
     made = found["release_plain_service"]()
     assert isinstance(made, DAG)
-    names = [task.task_id for task in made.topological_sort()]
+    names = [task.task_id for task in made.topological_sort()]  # type: ignore[no-untyped-call]
     assert names == ["train", "register", "quality_gate", "model_reload", "verify", "close_release"]
     assert {task.conn_id for task in made.tasks if hasattr(task, "conn_id")} == {"our_service"}

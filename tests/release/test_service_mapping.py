@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from model_release.adapters.service_mapping import at, filled, filled_path, read_mapping
+from model_release.adapters.service_mapping import Values, at, filled, filled_path, read_mapping
 from model_release.errors import ConfigurationError
 
 GOOD: dict[str, Any] = {
@@ -51,7 +51,7 @@ def test_a_wrong_mapping_is_refused_by_its_key(where: str, value: object, said: 
 
 
 def test_placeholders_keep_their_type_where_they_stand_alone() -> None:
-    values = {"run_id": "a/b", "rollout": 0.1, "lease_seconds": None}
+    values: Values = {"run_id": "a/b", "rollout": 0.1, "lease_seconds": None}
     body = {"v": "$run_id", "share": "${rollout}", "text": "run $run_id $$", "none": ["$lease_seconds", 1, True]}
     assert filled(body, values) == {"v": "a/b", "share": 0.1, "text": "run a/b $", "none": [None, 1, True]}
     assert filled_path("/m/$run_id/$lease_seconds", values) == "/m/a%2Fb/"

@@ -69,7 +69,10 @@ class RecommendationApiHook(HttpHook):
         """
         known = connection if connection is not None else self.get_connection(self.http_conn_id)
         with ExitStack() as opened:
-            yield [opened.enter_context(self._client(url, known)) for url in self.addresses(known)]
+            clients: list[Client] = [self._client(url, known) for url in self.addresses(known)]
+            for client in clients:
+                opened.callback(client.close)
+            yield clients
 
     def _client(self, url: str, connection: Connection) -> Client:
         """Return the client of one replica: of somebody else's service, if the extra describes one."""
