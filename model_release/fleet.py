@@ -11,11 +11,11 @@ from typing import Protocol
 from model_release.contract import (
     LeaseReceipt,
     LeaseRequest,
-    ModelsReport,
+    ObservedModels,
+    ObservedWorker,
     ReloadReceipt,
     ReloadRequest,
     Trial,
-    WorkerReport,
 )
 from model_release.errors import InvalidInputError, ReplicaError, ReplicaRefusedError, ReplicaUnreachableError
 from model_release.registry import Candidate, Registry
@@ -59,7 +59,7 @@ class Replica(Protocol):
     def reload(self, request: ReloadRequest) -> ReloadReceipt:
         """POST a reload; raises ``ReplicaRefusedError`` or ``ReplicaUnreachableError``."""
 
-    def models(self) -> ModelsReport:
+    def models(self) -> ObservedModels:
         """GET desired and observed state; raises the same."""
 
     def lease(self, request: LeaseRequest) -> LeaseReceipt:
@@ -141,18 +141,20 @@ def observe(replicas: Sequence[Replica], desired: Registry) -> list[Deviation]:
     return compare(*read_all(replicas), desired)
 
 
-def read_all(replicas: Sequence[Replica]) -> tuple[dict[str, ModelsReport], list[ReplicaError]]:
+def read_all(replicas: Sequence[Replica]) -> tuple[dict[str, ObservedModels], list[ReplicaError]]:
     """Read every replica once; return what each reports, by address, and the errors of those without an answer.
 
     Raises:
         InvalidInputError: there are no replicas.
     """
-    reports: dict[str, ModelsReport] = {}
+    reports: dict[str, ObservedModels] = {}
     errors = _everywhere(replicas, lambda replica: reports.update({replica.url: replica.models()}))
     return reports, errors
 
 
-def compare(reports: Mapping[str, ModelsReport], errors: Iterable[ReplicaError], desired: Registry) -> list[Deviation]:
+def compare(
+    reports: Mapping[str, ObservedModels], errors: Iterable[ReplicaError], desired: Registry
+) -> list[Deviation]:
     """Return each way in which what :func:`read_all` found differs from ``desired``, those without an answer last."""
     found = [one for url, report in reports.items() for one in differences(url, report, desired)]
     found.sort(key=lambda deviation: (deviation.replica, deviation.text))
@@ -164,12 +166,12 @@ def compare(reports: Mapping[str, ModelsReport], errors: Iterable[ReplicaError],
     ]
 
 
-def deviations(report: ModelsReport, desired: Registry) -> list[str]:
+def deviations(report: ObservedModels, desired: Registry) -> list[str]:
     """Return how one replica differs from ``desired``; an empty list means that every worker serves it."""
     return [found.text for found in differences(report.replica, report, desired)]
 
 
-def differences(url: str, report: ModelsReport, desired: Registry) -> list[Deviation]:
+def differences(url: str, report: ObservedModels, desired: Registry) -> list[Deviation]:
     """Return each way in which the replica at ``url`` differs from ``desired``, at most one of each worker."""
     if report.problem is not None:
         return [Deviation(url, Kind.UNREADABLE, f"can't read the registry: {report.problem}")]
@@ -185,16 +187,22 @@ def differences(url: str, report: ModelsReport, desired: Registry) -> list[Devia
     return found
 
 
-def _difference(worker: WorkerReport, desired: Registry) -> tuple[Kind, str] | None:
+def _difference(worker: ObservedWorker, desired: Registry) -> tuple[Kind, str] | None:
     current = desired.current.run_id if desired.current else None
     trial = trial_key(desired.candidate)
-    if worker.generation != desired.generation:
+    if worker.generation is not None and worker.generation != desired.generation:
         kind = Kind.BEHIND if worker.generation < desired.generation else Kind.AHEAD
         return kind, f"is at generation {worker.generation}, desired is {desired.generation}"
     if worker.current != current:
-        return Kind.RUN, f"serves run {worker.current}, desired is {current}"
+        return (
+            Kind.RUN,
+            f"serves run {worker.current}, desired is {current}",
+        )
     if trial_key(worker.candidate) != trial:
-        return Kind.TRIAL, f"tries {trial_key(worker.candidate)}, desired is {trial}"
+        return (
+            Kind.TRIAL,
+            f"tries {trial_key(worker.candidate)}, desired is {trial}",
+        )
     if worker.degraded is not None:
         return Kind.DEGRADED, f"is degraded: {worker.degraded}"
     return None

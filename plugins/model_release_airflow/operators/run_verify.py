@@ -8,7 +8,6 @@ from typing import Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
-from model_release.adapters.recommendation_api_client import RecommendationApiClient
 from model_release.announcement import of_release_verified
 from model_release.artifact import GoldenRequest
 from model_release.attendance import attend, without
@@ -16,12 +15,11 @@ from model_release.contract import utc_now
 from model_release.ledger import Event, LedgerEntry
 from model_release.phases import record
 from model_release.policy.quorum import needed
-from model_release.registry import Registry
 from model_release.verification import objection, questions, serving_runs
 from model_release_airflow import assets
 from model_release_airflow.context import Stores, actor, decisions_fail, optional_text, release_id_of
 from model_release_airflow.failures import record_failure
-from model_release_airflow.hooks.recommendation_api import DEFAULT_CONN_ID, RecommendationApiHook
+from model_release_airflow.hooks.recommendation_api import DEFAULT_CONN_ID, Client, RecommendationApiHook
 from model_release_airflow.operators.links import MODELS_LINKS
 from model_release_airflow.roll import quorum_of
 from model_release_airflow.way_back import put_back
@@ -80,11 +78,13 @@ class RunVerifyOperator(BaseOperator):
         hook, quorum = RecommendationApiHook(self.conn_id), quorum_of(optional_text(self.policy))
         with decisions_fail(), hook.replicas() as replicas:
             registry = stores.registry.read()
-            recorded = questions(stores.runs.golden(self.run_id), self.users)
             there = attend(replicas, registry, needed=needed(quorum, len(replicas)))
-            asked = [replica for replica in replicas if replica.url not in there.missing]
+            allowed = serving_runs(registry, run_id=self.run_id, trial=self.mode != "primary")
+            present = [replica for replica in replicas if replica.url not in there.missing]
+            asked = [replica for replica in present if replica.probes]
+            recorded = questions(stores.runs.golden(self.run_id), self.users) if asked else []
             objections = list(there.blocking)
-            objections += [said for replica in asked for said in self._objections(replica, registry, recorded)]
+            objections += [said for replica in asked for said in self._objections(replica, allowed, recorded)]
             if objections:
                 reason = f"{len(objections)} answers are wrong: {'; '.join(objections[:5])}"
                 back = put_back(
@@ -105,9 +105,10 @@ class RunVerifyOperator(BaseOperator):
                 run_id=self.run_id,
                 generation=registry.generation,
                 details={
-                    "replicas": len(asked),
+                    "replicas": len(present),
                     "requests": (len(recorded) + 1) * len(asked),
                     **without(there.missing),
+                    **({} if asked else {"checked": "status only: the service has no probe"}),
                 },
             )
             record(stores.ledger, entry)
@@ -118,11 +119,8 @@ class RunVerifyOperator(BaseOperator):
         assets.announce(context, self.outlets, assets.RELEASE, released)
         return {"run_id": self.run_id, "mode": self.mode, "missing": list(there.missing), **entry.details}
 
-    def _objections(
-        self, replica: RecommendationApiClient, registry: Registry, recorded: Sequence[GoldenRequest]
-    ) -> list[str]:
+    def _objections(self, replica: Client, allowed: dict[str, str], recorded: Sequence[GoldenRequest]) -> list[str]:
         trial = self.mode != "primary"
-        allowed = serving_runs(registry, run_id=self.run_id, trial=trial)
         found = []
         for request in (*recorded, GoldenRequest(endpoint="recommend", id=UNKNOWN_USER, k=10, expected=())):
             answer = replica.recommend(request.id, request.k)
