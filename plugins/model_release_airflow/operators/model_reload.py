@@ -15,8 +15,9 @@ from model_release import fleet, rollout
 from model_release.contract import Mode, ReloadRequest, utc_now
 from model_release.errors import InvalidInputError
 from model_release.explain import explain
+from model_release.fencing import expect_unmoved
 from model_release.fleet import Replica
-from model_release.registry import Cause, Registry, expect
+from model_release.registry import Cause, Registry
 from model_release.rollout import Move
 from model_release_airflow.context import (
     Stores,
@@ -126,6 +127,7 @@ class ModelReloadOperator(BaseOperator):
         with decisions_fail(), RecommendationApiHook(self.conn_id).replicas() as replicas:
             move = self._move(context)
             self._pass_over(stores.registry.read())
+            rollout.check(stores.registry, stores.ledger, move, cause=self._cause())
             rollout.prepare(replicas, move)
             self.log.info("prepared: %d replicas can serve run %s", len(replicas), move.run_id)
             if yes_or_no(self.prepare_only):
@@ -169,7 +171,7 @@ class ModelReloadOperator(BaseOperator):
                     assert_never(status)
             if disagreements:
                 self._put_back(context, stores, replicas, disagreements)
-            expect(registry, event["commit"]["generation"])
+            expect_unmoved(registry, stores.ledger, event["commit"]["generation"])
             move = self._move(context)
             rollout.conclude(
                 stores.ledger,
