@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -15,8 +14,6 @@ from scripts.local_stack import LocalStack
 from tests.live.shop import LAST_DAY, POLICY, write_shop
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
-
-LONGEST_SECONDS = 120.0
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +30,9 @@ def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     stack.stop()
 
 
-def dags_test(stack: LocalStack) -> tuple[subprocess.CompletedProcess[str], float]:
-    begun = time.monotonic()
-    done = stack.airflow("dags", "test", "recommendation_pipeline", check=False)
-    return done, time.monotonic() - begun
+def dags_test(stack: LocalStack) -> subprocess.CompletedProcess[str]:
+    """Run it; ``stack.airflow`` gives up, and fails the test, after three minutes."""
+    return stack.airflow("dags", "test", "recommendation_pipeline", check=False)
 
 
 def events(stack: LocalStack) -> list[str]:
@@ -45,21 +41,20 @@ def events(stack: LocalStack) -> list[str]:
 
 def test_without_the_api_it_says_how_to_start_it(laptop: LocalStack) -> None:
     """In bounded time, and nothing is released; the ledger, and so the message of the DAG run, says it too."""
-    done, seconds = dags_test(laptop)
+    done = dags_test(laptop)
     said = done.stdout + done.stderr
     assert done.returncode != 0, said[-4000:]
     assert "is the recommendation API running? On a laptop: python -m recommendation_api --port" in said, said[-4000:]
     assert FileRegistry(ReleasePaths(laptop.home)).read().current is None
     assert events(laptop).count("failed") == 1
     assert "committed" not in events(laptop)
-    assert seconds < LONGEST_SECONDS
 
 
 def test_with_the_api_it_releases(laptop: LocalStack) -> None:
     """Everything to ``verify``, in one process; the DAG run that failed before is no obstacle."""
     laptop.start_api()
     laptop.wait_for("recommendation API", f"{laptop.api_url}/health/live")
-    done, seconds = dags_test(laptop)
+    done = dags_test(laptop)
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
     assert FileRegistry(ReleasePaths(laptop.home)).read().current is not None
     assert [event for event in events(laptop) if event in {"committed", "released", "verified"}] == [
@@ -67,4 +62,3 @@ def test_with_the_api_it_releases(laptop: LocalStack) -> None:
         "released",
         "verified",
     ]
-    assert seconds < LONGEST_SECONDS
