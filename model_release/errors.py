@@ -16,7 +16,7 @@ ModelReleaseError
 │   ├── GateMissingError        nothing is released that the gate did not pass
 │   ├── ApprovalMissingError    ... or, where a person is to be asked, that nobody approved of
 │   ├── IllegalMoveError        a release can't go from where it stands to where it was told
-│   │   └── OutdatedReleaseError a release asked for later made its run current
+│   │   └── OutdatedReleaseError it was overtaken: a later release is in force
 │   └── StateBusyError          the lock was not free in time
 ├── ReplicaError
 │   ├── ReplicaUnreachableError an outage: retry
@@ -96,7 +96,7 @@ class IllegalMoveError(StateError):
 
 
 class OutdatedReleaseError(IllegalMoveError):
-    """A release that was asked for later made the current run: an older one moves nothing."""
+    """A release that was overtaken moves nothing: one asked for later is in force, or was carried out since."""
 
 
 class GenerationConflictError(StateError):
@@ -105,15 +105,17 @@ class GenerationConflictError(StateError):
     Attributes:
         expected: the generation the caller built on.
         actual: the generation found.
+        moved_by: what changed it meanwhile, in words; empty if the caller could not tell.
     """
 
-    def __init__(self, *, expected: int, actual: int) -> None:
+    def __init__(self, *, expected: int, actual: int, moved_by: str = "") -> None:
         super().__init__(
-            f"the registry is at generation {actual}, expected {expected}: somebody else changed it; "
+            f"the registry is at generation {actual}, expected {expected}: {moved_by or 'somebody else changed it'}; "
             "read it again and decide anew"
         )
         self.expected = expected
         self.actual = actual
+        self.moved_by = moved_by
 
 
 class ReplicaError(ModelReleaseError):

@@ -33,6 +33,10 @@ _HEADLINES = {
     Event.LATCH_SET: "🔒 Automatic releases are stopped",
     Event.LATCH_CLEARED: "🔓 Automatic releases are allowed again",
 }
+_OVERTAKEN = {
+    "OutdatedReleaseError": "⏸️ Overtaken, nothing moved",
+    "GenerationConflictError": "⏸️ Another release went first",
+}
 _REJECTED_ON_TRIAL = "⛔ Rejected on trial"
 _PASSED_ON_TRIAL = "🧪 On trial, passed by the gate"
 _PROOFS = frozenset({Event.RELEASED, Event.TRIAL_STARTED, Event.ROLLED_BACK})
@@ -132,7 +136,9 @@ def _link(link: str, text: str = "DAG run") -> str:
 def _telling(known: Sequence[LedgerEntry]) -> LedgerEntry | None:
     """Return the entry that says how it ended; a failure that came after what it undid says why, not how."""
     for entry in reversed(known):
-        if entry.event is Event.FAILED and any(other.event in _UNDONE for other in known):
+        undone = [index for index, other in enumerate(known) if other.event in _UNDONE]
+        fenced = _overtaken(entry) is not None and (not undone or known.index(entry) > undone[-1])
+        if entry.event is Event.FAILED and undone and not fenced:
             continue
         if entry.event in _HEADLINES:
             return entry
@@ -164,7 +170,12 @@ def _headline(last: LedgerEntry, known: Sequence[LedgerEntry]) -> str:
         case Event.GATE_DECIDED if stage_of(last) == "online":
             return _PASSED_ON_TRIAL
         case event:
-            return _HEADLINES[event]
+            return _overtaken(last) or _HEADLINES[event]
+
+
+def _overtaken(entry: LedgerEntry) -> str | None:
+    """Return the headline of a failure that means: somebody else was first, and users are as well off as before."""
+    return _OVERTAKEN.get(str(entry.details.get("error"))) if entry.event is Event.FAILED else None
 
 
 def _no(events: Sequence[Event]) -> str | None:

@@ -24,7 +24,7 @@ from model_release.attendance import without
 from model_release.changes import Commit, in_force, note_change, run_of, update
 from model_release.contract import Mode, ReloadRequest
 from model_release.errors import InvalidInputError, ReplicaError, ReplicaUnreachableError
-from model_release.fencing import asked_details, check_not_outdated, check_not_superseded
+from model_release.fencing import asked_details, check_not_overtaken, check_not_superseded, expect_unmoved
 from model_release.fleet import Replica
 from model_release.gate_words import passed_at
 from model_release.ledger import Event, Ledger, LedgerEntry
@@ -59,6 +59,17 @@ class Move:
             prepare=prepare,
             generation=generation,
         )
+
+
+def check(store: RegistryStore, ledger: Ledger, move: Move, *, cause: Cause = "release") -> None:
+    """Step 0: say at once what the commit would say after all the work: a release that was overtaken moves nothing.
+
+    Raises:
+        OutdatedReleaseError: see ``model_release.fencing``; a rollback has rules of its own.
+    """
+    if cause == "release":
+        registry, entries = store.read(), ledger.read()
+        check_not_overtaken(registry, entries, release_id=move.release_id, asked_at=move.asked_at)
 
 
 def prepare(replicas: Sequence[Replica], move: Move, *, needed: int | None = None) -> list[ReplicaUnreachableError]:
@@ -123,7 +134,7 @@ def commit(
                 assert_never(cause)
         if desired:
             return registry  # by another release
-        transitions.expect(registry, generation if generation is not None else expected_generation)
+        expect_unmoved(registry, ledger, generation if generation is not None else expected_generation)
         return _apply(registry, move, at=at, cause=cause)
 
     before, after = update(store, ledger, transition)
@@ -192,9 +203,7 @@ def conclude(
 
 def _allowed(registry: Registry, entries: Sequence[LedgerEntry], move: Move, *, gated: bool) -> int | None:
     """Return the generation that a release must build on; None: whatever is there."""
-    check_not_superseded(registry, entries, release_id=move.release_id)
-    if move.asked_at is not None:
-        check_not_outdated(registry, entries, release_id=move.release_id, asked_at=move.asked_at)
+    check_not_overtaken(registry, entries, release_id=move.release_id, asked_at=move.asked_at)
     if not gated:
         return None
     generation = passed_at(

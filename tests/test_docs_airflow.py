@@ -118,7 +118,7 @@ def test_the_steps_of_the_pipeline_are_named_in_their_order(monkeypatch: pytest.
     text = section("airflow.md", "`recommendation_pipeline`")
     (steps,) = re.findall(r'RECOMMENDATION_RELEASE_STEPS="([^"]+)"', text)
     monkeypatch.setenv("RECOMMENDATION_RELEASE_STEPS", steps)
-    tasks = [task.task_id for task in read_dags().dags["recommendation_pipeline"].topological_sort()]
+    tasks = [task.task_id for task in read_dags().dags["recommendation_pipeline"].topological_sort()]  # type: ignore[no-untyped-call]
     (written,) = re.findall(r"`(shadow_10 >>[^`]+)`", text)
     assert re.findall(r"\w+", written) == tasks[tasks.index("quality_gate") + 1 : tasks.index("model_reload")]
 

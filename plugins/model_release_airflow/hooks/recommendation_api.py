@@ -8,7 +8,9 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import httpx
 from airflow.providers.http.hooks.http import HttpHook
+from airflow.sdk.exceptions import AirflowNotFoundException
 
 from model_release.adapters.addresses import check_url
 from model_release.adapters.plain_service_client import PlainServiceClient
@@ -67,8 +69,8 @@ class RecommendationApiHook(HttpHook):
 
         :param connection: The connection, if it was read already.
         """
-        known = connection if connection is not None else self.get_connection(self.http_conn_id)
-        with ExitStack() as opened:
+        known = connection if connection is not None else self._known()
+        with ExitStack() as opened, self._hint():
             clients: list[Client] = [self._client(url, known) for url in self.addresses(known)]
             for client in clients:
                 opened.callback(client.close)
@@ -86,6 +88,35 @@ class RecommendationApiHook(HttpHook):
             return RecommendationApiClient(url, **common)
         mapping = read_mapping(service, connection=self.http_conn_id)
         return PlainServiceClient(url, mapping=mapping, registry=Stores.from_environment().registry, **common)
+
+    def _known(self) -> Connection:
+        """Return the connection.
+
+        Raises:
+            ConfigurationError: there is none; says how to make one.
+        """
+        try:
+            return self.get_connection(self.http_conn_id)
+        except AirflowNotFoundException as error:
+            raise ConfigurationError(
+                f"Airflow has no connection {self.http_conn_id!r}, which says where the recommendation API is; on a laptop: "
+                f"export AIRFLOW_CONN_{self.http_conn_id.upper()}="
+                """'{"conn_type": "recommendation_api", "schema": "http", "host": "127.0.0.1", "port": 8000}'"""
+            ) from error
+
+    @contextmanager
+    def _hint(self) -> Iterator[None]:
+        """Say what to do about a replica that nobody listens at."""
+        try:
+            yield
+        except ReplicaUnreachableError as error:
+            if isinstance(error.__cause__, httpx.ConnectError):
+                port = urlsplit(error.replica).port or 80
+                error.add_note(
+                    f"is the recommendation API running? On a laptop: python -m recommendation_api --port {port}; "
+                    f"connection {self.http_conn_id!r} says where it should be"
+                )
+            raise
 
     def addresses(self, connection: Connection) -> list[str]:
         """Return the base address of every replica, each once.

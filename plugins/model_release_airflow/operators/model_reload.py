@@ -15,8 +15,9 @@ from model_release import rollout
 from model_release.contract import Mode, ReloadRequest, utc_now
 from model_release.errors import InvalidInputError
 from model_release.explain import explain
+from model_release.fencing import expect_unmoved
 from model_release.policy.quorum import needed
-from model_release.registry import Cause, Registry, expect
+from model_release.registry import Cause, Registry
 from model_release.rollout import Move
 from model_release_airflow.context import (
     Stores,
@@ -148,6 +149,7 @@ class ModelReloadOperator(BaseOperator):
             move = self._move(context)
             self._pass_over(stores.registry.read())
             quorum = quorum_of(optional_text(self.policy))
+            rollout.check(stores.registry, stores.ledger, move, cause=self._cause())
             known, missing = self._prepare(hook, move, quorum)
             if yes_or_no(self.prepare_only):
                 raise AirflowSkipException("prepared only: every replica could serve it; nothing is committed")
@@ -204,8 +206,9 @@ class ModelReloadOperator(BaseOperator):
 
     def _tell_again(self, context: Mapping[str, Any], event: FleetEvent) -> dict[str, Any]:
         """Tell those that joined or lag, which only a worker does, and go on waiting until the same deadline."""
-        hook, registry = RecommendationApiHook(self.conn_id), Stores.from_environment().registry.read()
-        expect(registry, event["commit"]["generation"])
+        hook, stores = RecommendationApiHook(self.conn_id), Stores.from_environment()
+        registry = stores.registry.read()
+        expect_unmoved(registry, stores.ledger, event["commit"]["generation"])
         self.log.warning("telling those that joined or lag: %s", ", ".join(event["lagging"]))
         heard = tell(hook, registry, self._move(context), only=event["lagging"])
         return self._prove(context, hook, registry, told_again(event, heard))
@@ -220,11 +223,11 @@ class ModelReloadOperator(BaseOperator):
             if roll.blocking and event["status"] == "agreed":  # they agreed a moment ago: a busy one
                 roll = agree_in_time(hook, registry, quorum=quorum, seconds=self.poll_seconds * 5)
                 if roll.blocking and time.time() < event["deadline"]:
-                    expect(registry, event["commit"]["generation"])
+                    expect_unmoved(registry, stores.ledger, event["commit"]["generation"])
                     self._defer(registry, event)
             if roll.blocking:
                 self._put_back(context, stores, hook, quorum, roll.blocking)
-            expect(registry, event["commit"]["generation"])
+            expect_unmoved(registry, stores.ledger, event["commit"]["generation"])
             move, missing = self._move(context), report(roll, told["replicas"])
             rollout.conclude(
                 stores.ledger,
