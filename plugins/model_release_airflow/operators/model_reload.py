@@ -37,6 +37,7 @@ from model_release_airflow.way_back import agree_in_time, put_back
 
 _MODE: TypeAdapter[Mode] = TypeAdapter(Mode)
 _CAUSE: TypeAdapter[Cause] = TypeAdapter(Cause)
+_SOON_SECONDS = 0.25  # between the reads of a fleet that agreed at once: a worker waits, and `verify` reads again later
 _GRACE_SECONDS = 60.0  # for the triggerer: the deadline is its own, Airflow's time-out only the net below
 
 
@@ -199,7 +200,11 @@ class ModelReloadOperator(BaseOperator):
             return False
         seconds = self.agreeing_reads * self.poll_seconds
         return not agree_in_time(
-            replicas, registry, seconds=seconds, reads=self.agreeing_reads - 1, poll_seconds=self.poll_seconds
+            replicas,
+            registry,
+            seconds=seconds,
+            reads=self.agreeing_reads - 1,
+            poll_seconds=min(self.poll_seconds, _SOON_SECONDS),
         )
 
     def _defer(self, registry: Registry, commit: Commit) -> NoReturn:

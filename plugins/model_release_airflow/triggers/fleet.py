@@ -13,6 +13,7 @@ from model_release import fleet
 from model_release.errors import InvalidInputError, ModelReleaseError
 from model_release.registry import Registry
 from model_release_airflow.hooks.recommendation_api import RecommendationApiHook
+from model_release_airflow.shared import REPLICAS, pause
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -59,7 +60,8 @@ def desired_text(registry: Registry) -> str:
 class FleetAgreesTrigger(BaseTrigger):
     """Ask all replicas until they agree ``agreeing_reads`` times in a row, or the deadline passes.
 
-    The connection is read anew for each question: replicas that join or move are asked too.
+    The connection is read anew for each question: replicas that join or move are asked too.  Triggers that wait for the
+    same state of the same connection share the answers, each of them counted once.
 
     :param conn_id: The connection of the recommendation API.
     :param desired: What they must serve, from :func:`desired_text`.
@@ -99,14 +101,21 @@ class FleetAgreesTrigger(BaseTrigger):
         desired = Registry.model_validate_json(self.desired)
         earliest = time.time() + MINIMUM_LIFE_SECONDS
         agreed, disagreements = 0, ["nobody was asked yet"]
+        seconds = pause(self.poll_seconds, first=True)
         while agreed < self.agreeing_reads and time.time() < self.deadline:
-            await asyncio.sleep(self.poll_seconds)
-            connection = await RecommendationApiHook.aget_connection(self.conn_id)
-            disagreements = await asyncio.to_thread(self._ask, connection, desired)
+            await asyncio.sleep(seconds)
+            seconds = pause(self.poll_seconds)
+            disagreements = await REPLICAS.ask(
+                ("disagreements", self.conn_id, self.desired), self.poll_seconds, lambda: self._asked(desired)
+            )
             agreed = 0 if disagreements else agreed + 1
         await asyncio.sleep(max(0.0, earliest - time.time()))
         status: Literal["agreed", "timed_out"] = "agreed" if agreed >= self.agreeing_reads else "timed_out"
         yield TriggerEvent(dict(FleetEvent(status=status, commit=self.commit, disagreements=disagreements)))  # type: ignore[no-untyped-call]
+
+    async def _asked(self, desired: Registry) -> list[str]:
+        connection = await RecommendationApiHook.aget_connection(self.conn_id)
+        return await REPLICAS.in_thread(lambda: self._ask(connection, desired))
 
     def _ask(self, connection: Connection, desired: Registry) -> list[str]:
         try:
