@@ -50,6 +50,7 @@ from model_release_airflow.way_back import put_back
 
 _MODE: TypeAdapter[Mode] = TypeAdapter(Mode)
 _CAUSE: TypeAdapter[Cause] = TypeAdapter(Cause)
+_SOON_SECONDS = 0.25  # between the reads of a fleet that agreed at once: a worker waits, and `verify` reads again later
 _GRACE_SECONDS = 60.0  # for the triggerer: the deadline is its own, Airflow's time-out only the net below
 _TOLD_AGAIN_AT_MOST = 5
 
@@ -199,7 +200,8 @@ class ModelReloadOperator(BaseOperator):
         self, context: Mapping[str, Any], hook: RecommendationApiHook, registry: Registry, event: FleetEvent
     ) -> dict[str, Any]:
         """Finish if the replicas agree at once, else wait in the triggerer, until the event's deadline."""
-        quorum, reads, pause = event["told"]["quorum"], self.agreeing_reads, self.poll_seconds
+        quorum, reads = event["told"]["quorum"], self.agreeing_reads
+        pause = min(self.poll_seconds, _SOON_SECONDS)
         if not agree_at_once(hook, registry, quorum=quorum, reads=reads, poll_seconds=pause):
             self._defer(registry, event)
         return self._finish(context, event)

@@ -14,6 +14,7 @@ from model_release.policy.quorum import EVERYONE
 from model_release.registry import Registry
 from model_release_airflow.hooks.recommendation_api import RecommendationApiHook
 from model_release_airflow.roll import Roll, call_roll
+from model_release_airflow.shared import REPLICAS, pause
 
 MINIMUM_LIFE_SECONDS = 3.0  # a trigger that fires at once can make the scheduler fail the task (apache/airflow #71580)
 LAG_SECONDS = 5.0  # a replica that was told and lags for longer is told again
@@ -102,6 +103,7 @@ class FleetAgreesTrigger(BaseTrigger):
 
     The connection is read anew for each question: replicas that join or move are asked too.  A replica that joined, or
     did not acknowledge, and lags, is for a worker to tell; so is one that was told and lags for ``LAG_SECONDS``.
+    Triggers that wait for the same state of the same connection share the answers, each of them counted once.
 
     :param conn_id: The connection of the recommendation API.
     :param desired: What they must serve, from :func:`desired_text`.
@@ -159,10 +161,15 @@ class FleetAgreesTrigger(BaseTrigger):
         hook = RecommendationApiHook(self.conn_id)
         agreed, disagreements = 0, ["nobody was asked yet"]
         since: dict[str, float] = {}
+        seconds = pause(self.poll_seconds, first=True)
         while time.time() < self.deadline:
-            await asyncio.sleep(self.poll_seconds)
-            connection = await RecommendationApiHook.aget_connection(self.conn_id)
-            roll = await asyncio.to_thread(call_roll, hook, desired, self.told["quorum"], connection)
+            await asyncio.sleep(seconds)
+            seconds = pause(self.poll_seconds)
+            roll = await REPLICAS.ask(
+                ("roll", self.conn_id, self.desired, self.told["quorum"]),
+                self.poll_seconds,
+                lambda: self._roll(hook, desired),
+            )
             disagreements = list(roll.blocking)
             agreed = 0 if disagreements else agreed + 1
             if agreed >= self.agreeing_reads:
@@ -170,6 +177,10 @@ class FleetAgreesTrigger(BaseTrigger):
             if lagging := self._to_tell(roll, since, time.time()):
                 return self._event("lagging", disagreements, lagging)
         return self._event("timed_out", disagreements)
+
+    async def _roll(self, hook: RecommendationApiHook, desired: Registry) -> Roll:
+        connection = await RecommendationApiHook.aget_connection(self.conn_id)
+        return await REPLICAS.in_thread(lambda: call_roll(hook, desired, self.told["quorum"], connection))
 
     def _to_tell(self, roll: Roll, since: dict[str, float], now: float) -> list[str]:
         """Return whom a worker should tell now; ``since``: when each that lags was first seen to, kept up to date."""
