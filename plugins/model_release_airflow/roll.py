@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Connection
 
 _log = logging.getLogger(__name__)
+_SHORTEST_LOOK = 2.0  # seconds: a busy machine opens its connections slowly, and that is no reason to defer
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ def agree_at_once(
     """Whether the fleet agrees ``reads`` times in a row from now on, and no read is slow; for a worker."""
     if call_roll(hook, desired, quorum).blocking:
         return False
-    seconds = reads * poll_seconds
+    seconds = max(_SHORTEST_LOOK, reads * poll_seconds)
     roll = agree_in_time(hook, desired, quorum=quorum, seconds=seconds, reads=reads - 1, poll_seconds=poll_seconds)
     return not roll.blocking
 
