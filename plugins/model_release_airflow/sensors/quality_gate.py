@@ -5,18 +5,16 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NoReturn, assert_never
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, assert_never
 
 from airflow.sdk import BaseSensorOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from pydantic import TypeAdapter
 
 from model_release.adapters.decisions import write_decision
-from model_release.adapters.evidence_files import fingerprint
 from model_release.contract import LeaseSeconds
 from model_release.errors import ModelReleaseError
 from model_release.policy import Stage
-from model_release.report import plain
 from model_release.verdict import Decision
 from model_release_airflow.context import (
     Stores,
@@ -31,9 +29,12 @@ from model_release_airflow.durable import kept_time
 from model_release_airflow.failures import GateRejectedError, record_failure
 from model_release_airflow.gate_word import speak
 from model_release_airflow.hooks.recommendation_api import DEFAULT_CONN_ID
-from model_release_airflow.look import Asked, Look, alert_verdicts, look
-from model_release_airflow.triggers.evidence import EvidenceEvent, EvidenceTrigger, parse_evidence_event
-from model_release_airflow.triggers.trial import TrialEvent, TrialTrigger, parse_trial_event
+
+# What judges, with NumPy and PyArrow, is imported where it is used: DAG files are read every few seconds.
+if TYPE_CHECKING:
+    from model_release_airflow.look import Asked, Look
+    from model_release_airflow.triggers.evidence import EvidenceEvent, EvidenceTrigger
+    from model_release_airflow.triggers.trial import TrialEvent, TrialTrigger
 
 _STAGE: TypeAdapter[Stage] = TypeAdapter(Stage)
 _LEASE: TypeAdapter[int] = TypeAdapter(LeaseSeconds)
@@ -101,6 +102,9 @@ class QualityGateSensor(BaseSensorOperator):
 
     def execute_complete(self, context: Mapping[str, Any], event: dict[str, Any] | None = None) -> dict[str, Any]:
         """Judge again: the evidence changed, or the budget is spent."""
+        from model_release_airflow.triggers.evidence import parse_evidence_event
+        from model_release_airflow.triggers.trial import parse_trial_event
+
         parsed: EvidenceEvent | TrialEvent
         trial: TrialEvent | None = None
         with decisions_fail():
@@ -114,6 +118,9 @@ class QualityGateSensor(BaseSensorOperator):
     def _look(
         self, context: Mapping[str, Any], *, started_at: float, event: TrialEvent | None = None
     ) -> dict[str, Any]:
+        from model_release.adapters.evidence_files import fingerprint
+        from model_release_airflow.look import look
+
         stores = Stores.from_environment()
         with decisions_fail():
             asked = self._asked(context)
@@ -138,6 +145,8 @@ class QualityGateSensor(BaseSensorOperator):
         return receipt
 
     def _asked(self, context: Mapping[str, Any]) -> Asked:
+        from model_release_airflow.look import Asked
+
         return Asked(
             run_id=self.run_id,
             release_id=release_id_of(context, optional_text(self.release_id)),
@@ -168,6 +177,9 @@ class QualityGateSensor(BaseSensorOperator):
         self, asked: Asked, seen: Look, known: str, started_at: float
     ) -> tuple[EvidenceTrigger | TrialTrigger, float]:
         """Return what waits, and until when."""
+        from model_release_airflow.look import alert_verdicts
+        from model_release_airflow.triggers.evidence import EvidenceTrigger
+
         match asked.stage:
             case "offline":
                 deadline = seen.deadline.timestamp()
@@ -189,6 +201,8 @@ class QualityGateSensor(BaseSensorOperator):
 
     def _trial_trigger(self, asked: Asked, seen: Look, started_at: float, deadline: float) -> TrialTrigger:
         """Return the trigger of a trial: it looks no more often than there can be something new."""
+        from model_release_airflow.triggers.trial import TrialTrigger
+
         step = seen.policy.online.step_seconds if seen.policy.online is not None else 0.0
         until = seen.trial.lease_until if seen.trial is not None else None
         with decisions_fail():
@@ -207,6 +221,8 @@ class QualityGateSensor(BaseSensorOperator):
         )
 
     def _print(self, decision: Decision, event: TrialEvent | None) -> None:
+        from model_release.report import plain
+
         if event is not None:
             self.log.info("the triggerer says %s: %s", event["status"], event["reason"])
         for line in plain(decision).splitlines():

@@ -15,6 +15,7 @@ from asgiref.sync import sync_to_async
 
 from model_release.errors import InvalidInputError, ModelReleaseError, ReplicaRefusedError
 from model_release.paths import ReleasePaths
+from model_release_airflow.shared import EVIDENCE
 from model_release_airflow.trial_record import TrialRecord
 from model_release_airflow.triggers.fleet import MINIMUM_LIFE_SECONDS
 from model_release_airflow.triggers.trial import UNABLE_SECONDS, TrialTrigger
@@ -100,7 +101,7 @@ class ApprovalTrigger(TrialTrigger):
                 continue
             try:
                 lease_until = await self._renewed(lease_until)
-                seen = await asyncio.to_thread(self._look, record)
+                seen = await EVIDENCE.in_thread(lambda: self._look(record))
             except ReplicaRefusedError as error:
                 return self._event("refused", str(error))
             except (ModelReleaseError, AirflowNotFoundException) as error:
