@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.docs_pages import PROJECT, REFERENCE, agree, codes, names, section, table
+from tests.docs_pages import REFERENCE, agree, codes, names, section, table
 
 
 @pytest.fixture(scope="module")
@@ -99,14 +99,66 @@ def test_every_field_of_the_connection_is_explained() -> None:
 
 @pytest.mark.usefixtures("airflow_home")
 def test_every_task_of_a_dag_is_named_in_its_order() -> None:
-    """The line of tasks below each DAG's heading is the order in its file."""
-    for dag in ("pipeline", "rollback", "reconcile_state"):
-        text = section("airflow.md", f"`recommendation_{dag}`")
+    """The line of tasks below each DAG's heading is the order in which Airflow runs them."""
+    from scripts.check_dags import read_dags
+
+    bag: Any = read_dags()
+    assert len(bag.dags) == 4
+    for dag_id, dag in bag.dags.items():
+        text = section("airflow.md", f"`{dag_id}`")
         written = re.findall(r"\w+", next(line for line in text.splitlines() if line.startswith("    ")))
-        source = (PROJECT / "dags" / f"recommendation_{dag}.py").read_text(encoding="utf-8")
-        found = re.findall(r'task_id="(\w+)"', source)
-        assert written[-len(found) :] == found, dag
-        assert set(written[: -len(found)]) == set(re.findall(r"^@task.*?\ndef (\w+)", source, re.MULTILINE)), dag
+        assert written == [task.task_id for task in dag.topological_sort()], dag_id
+
+
+@pytest.mark.usefixtures("airflow_home")
+def test_the_steps_of_the_pipeline_are_named_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The example of the variable, and the tasks that it makes."""
+    from scripts.check_dags import read_dags
+
+    text = section("airflow.md", "`recommendation_pipeline`")
+    (steps,) = re.findall(r'RECOMMENDATION_RELEASE_STEPS="([^"]+)"', text)
+    monkeypatch.setenv("RECOMMENDATION_RELEASE_STEPS", steps)
+    tasks = [task.task_id for task in read_dags().dags["recommendation_pipeline"].topological_sort()]  # type: ignore[no-untyped-call]
+    (written,) = re.findall(r"`(shadow_10 >>[^`]+)`", text)
+    assert re.findall(r"\w+", written) == tasks[tasks.index("quality_gate") + 1 : tasks.index("model_reload")]
+
+
+@pytest.mark.usefixtures("airflow_home")
+def test_every_parameter_of_the_task_group_is_explained() -> None:
+    """With its default, and whether it may be a template, as its docstring says."""
+    from model_release_airflow.release import release_model
+
+    own = inspect.signature(release_model).parameters
+    rows = {codes(row[0])[0]: row for row in table("airflow.md", "`release_model`", "parameter")}
+    agree(set(rows), set(own), "airflow.md, release_model")
+    explained = re.findall(r":param (\w+): ((?:.|\n)*?)(?=\n\s*:param|\n\n)", release_model.__doc__ or "")
+    templated = {name: text.endswith("(templated)") for name, text in explained}
+    for key, parameter in own.items():
+        expected = {inspect.Parameter.empty: "required", None: "none"}.get(parameter.default, f"`{parameter.default}`")
+        assert rows[key][1] == expected, key
+        assert rows[key][2].endswith("Templated.") == templated[key], key
+
+
+@pytest.mark.usefixtures("airflow_home")
+def test_every_task_of_the_task_group_is_explained() -> None:
+    """Its line of tasks, and the table with the operator and the rule of each."""
+    from airflow.sdk import DAG
+
+    from model_release_airflow.release import release_model
+
+    dag: Any = DAG("any")
+    with dag:
+        release_model(run_id="a", steps="shadow:0.1 canary:0.05")
+    line = next(line for line in section("airflow.md", "`release_model`").splitlines() if line.startswith("    "))
+    assert re.findall(r"\w+", line) == [task.task_id for task in dag.topological_sort()]
+    rules = {"all_success": "succeeded", "none_failed": "nothing before it failed", "all_done_setup_success": "always"}
+    goes_on = ""
+    for row in table("airflow.md", "`release_model`", "task"):
+        goes_on = goes_on if row[2] == "the same" else row[2]
+        for name in codes(row[0]):
+            found = dag.get_task(name)
+            assert codes(row[1])[0].split("(")[0] == type(found).__name__, name
+            assert rules[found.trigger_rule.value] in goes_on, name
 
 
 @pytest.mark.usefixtures("airflow_home")
