@@ -85,7 +85,9 @@ class Waiting:
         deadline = time.monotonic() + seconds
         while not (lines := self.lines(time.time() - 3)) or lines[-1]["tasks"] < tasks:
             if time.monotonic() > deadline:
-                raise RuntimeError(f"not in {seconds:g} s: {tasks} triggers; {lines[-1:]}\n{self.stack.services['airflow'].tail()}")
+                raise RuntimeError(
+                    f"not in {seconds:g} s: {tasks} triggers; {lines[-1:]}\n{self.stack.services['airflow'].tail()}"
+                )
             time.sleep(0.5)
 
     def report(self, what: str, seconds: float) -> float:
@@ -122,7 +124,10 @@ class Waiting:
         total = 0
         for entry in Path("/proc").iterdir():
             try:
-                if entry.name.isdigit() and int((entry / "stat").read_text().rpartition(")")[2].split()[2]) == process.pid:
+                if (
+                    entry.name.isdigit()
+                    and int((entry / "stat").read_text().rpartition(")")[2].split()[2]) == process.pid
+                ):
                     rollup = (entry / "smaps_rollup").read_text().splitlines()
                     total += sum(int(line.split()[1]) for line in rollup if line.startswith("Pss:"))
             except OSError:
@@ -138,7 +143,13 @@ def measure(waiting: Waiting, count: int, seconds: float) -> None:
     end = time.time() + 3600
     same: dict[str, Any] = {"release_id": "r", "policy": None, "alerts": ["pass"], "started_at": 0.0}
     gates = [
-        {**same, "run_id": f"run-{number}", "known": fingerprint(ReleasePaths(waiting.stack.home), "run"), "poll_seconds": POLL_SECONDS, "deadline": end}
+        {
+            **same,
+            "run_id": f"run-{number}",
+            "known": fingerprint(ReleasePaths(waiting.stack.home), "run"),
+            "poll_seconds": POLL_SECONDS,
+            "deadline": end,
+        }
         for number in range(count)
     ]
     waiting.defer("gates", "model_release_airflow.triggers.evidence.EvidenceTrigger", gates)

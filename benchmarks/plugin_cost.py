@@ -65,9 +65,17 @@ def parse(rounds: int) -> None:
 def imports() -> None:
     """Print which packages the main DAG adds, and the slowest of its own modules."""
     print(", ".join(read(PROJECT / "dags" / "recommendation_pipeline.py")["packages"]))
-    command = [sys.executable, "-X", "importtime", "-c", "import airflow.sdk.bases.operator, model_release_airflow.release"]
+    command = [
+        sys.executable,
+        "-X",
+        "importtime",
+        "-c",
+        "import airflow.sdk.bases.operator, model_release_airflow.release",
+    ]
     text = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stderr
-    rows = [line.removeprefix("import time:").split("|") for line in text.splitlines() if line.startswith("import time:")]
+    rows = [
+        line.removeprefix("import time:").split("|") for line in text.splitlines() if line.startswith("import time:")
+    ]
     slow = sorted(((int(row[1]), row[2].strip()) for row in rows if row[1].strip().isdigit()), reverse=True)
     for microseconds, name in slow[:25]:
         print(f"{microseconds / 1000:8.0f} ms with all that it imports  {name}")

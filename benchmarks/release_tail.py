@@ -119,7 +119,9 @@ def main() -> int:
                 both = [(ours, "tail_release"), (empty, "tail_empty")]
                 for found, dag in both if number % 2 else reversed(both):
                     found.append(timed(rest, dag, runs[number % 2]))
-                print(f"{number + 1}: " + ", ".join(f"{max(one[-1].values()):.2f}" for one in (ours, empty)), flush=True)
+                print(
+                    f"{number + 1}: " + ", ".join(f"{max(one[-1].values()):.2f}" for one in (ours, empty)), flush=True
+                )
     for what, count in (("to the end of verify", 4), ("to the end of close_release", 5)):
         mine, theirs = ([sorted(one.values())[count - 1] for one in group] for group in (ours, empty))
         ratio, low, high = interval(mine, theirs)

@@ -122,7 +122,7 @@ async def test_a_question_that_was_cancelled_is_asked_again() -> None:
 
 
 def test_nobody_complains_when_all_have_left(caplog: pytest.LogCaptureFixture) -> None:
-    """asyncio logs an error that nobody looked at; a trigger that was cancelled is no error."""
+    """An error that nobody looked at is logged by asyncio; a trigger that was cancelled is no error."""
 
     async def leave() -> None:
         questions, go = Questions(threads=1), asyncio.Event()

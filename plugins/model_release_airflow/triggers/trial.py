@@ -139,7 +139,9 @@ class TrialTrigger(BaseTrigger):
             seconds = pause(self.poll_seconds)
             try:
                 lease_until = await self._renewed(lease_until)
-                seen = await EVIDENCE.ask_in_thread(self._question(record), self.poll_seconds, lambda: self._look(record))
+                seen = await EVIDENCE.ask_in_thread(
+                    self._question(record), self.poll_seconds, lambda: self._look(record)
+                )
             except ReplicaRefusedError as error:
                 return "refused", str(error)
             except (
