@@ -120,7 +120,8 @@ class Waiting:
     def memory(self) -> float:
         """Return the proportional memory of all processes of Airflow, MiB."""
         process = self.stack.services["airflow"].process
-        assert process is not None
+        if process is None:
+            return 0.0
         total = 0
         for entry in Path("/proc").iterdir():
             try:

@@ -25,6 +25,7 @@ from benchmarks.release_tail import interval
 from scripts.local_stack import AIRFLOW, LocalStack
 from scripts.services import PROJECT, Service
 
+START_SECONDS = 180.0
 EMPTY = "from airflow.sdk import DAG\n\nwith DAG('nothing', schedule=None):\n    pass\n"
 PROBE = """
 import json, runpy, sys, time
@@ -96,7 +97,7 @@ def started(home: Path, part: str, extra: dict[str, str]) -> float:
     try:
         while not ready[part]():
             service.check()
-            if time.monotonic() - began > 180:
+            if time.monotonic() - began > START_SECONDS:
                 raise RuntimeError(f"{part} does not start: {service.tail()}")
             time.sleep(0.02)
         return time.monotonic() - began
