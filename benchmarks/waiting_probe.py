@@ -50,7 +50,6 @@ class ProbeTrigger(BaseTrigger):
                     "made": EVIDENCE.made + REPLICAS.made,
                 }
                 print(json.dumps(seen), file=out, flush=True)
-        yield TriggerEvent(None)  # type: ignore[no-untyped-call]
 
 
 def resident(pid: int) -> float:
