@@ -102,9 +102,9 @@ def test_every_task_of_a_dag_is_named_in_its_order() -> None:
     """The line of tasks below each DAG's heading is the order in which Airflow runs them."""
     from scripts.check_dags import read_dags
 
-    bag: Any = read_dags()
-    assert len(bag.dags) == 4
-    for dag_id, dag in bag.dags.items():
+    dags: Mapping[str, Any] = read_dags().dags
+    assert len(dags) == 4
+    for dag_id, dag in dags.items():
         text = section("airflow.md", f"`{dag_id}`")
         written = re.findall(r"\w+", next(line for line in text.splitlines() if line.startswith("    ")))
         assert written == [task.task_id for task in dag.topological_sort()], dag_id
@@ -118,7 +118,8 @@ def test_the_steps_of_the_pipeline_are_named_in_their_order(monkeypatch: pytest.
     text = section("airflow.md", "`recommendation_pipeline`")
     (steps,) = re.findall(r'RECOMMENDATION_RELEASE_STEPS="([^"]+)"', text)
     monkeypatch.setenv("RECOMMENDATION_RELEASE_STEPS", steps)
-    tasks = [task.task_id for task in read_dags().dags["recommendation_pipeline"].topological_sort()]
+    dags: Mapping[str, Any] = read_dags().dags
+    tasks = [task.task_id for task in dags["recommendation_pipeline"].topological_sort()]
     (written,) = re.findall(r"`(shadow_10 >>[^`]+)`", text)
     assert re.findall(r"\w+", written) == tasks[tasks.index("quality_gate") + 1 : tasks.index("model_reload")]
 
