@@ -4,7 +4,7 @@
 
 and a release is
 
-    register >> quality_gate >> [each step: trial >> judge it] >> model_reload >> verify
+    register >> quality_gate >> [each step: trial >> judge it] >> [approval] >> model_reload >> verify
 
 A failed or rejected run leaves what users get untouched; ``close_release`` sees to it, whatever happened.
 """
@@ -24,6 +24,7 @@ from model_release_airflow.context import decisions_fail
 from model_release_airflow.failures import record_failure
 from model_release_airflow.form import PIPELINE_PARAMS, read_form
 from model_release_airflow.notifications.wecom import WeComRobotNotifier
+from model_release_airflow.operators.approval import Approval
 from model_release_airflow.release import release_model
 
 ZONE = "Asia/Shanghai"
@@ -32,6 +33,8 @@ SCHEDULE = os.environ.get("RECOMMENDATION_PIPELINE_SCHEDULE", "30 3 * * *")
 # The trials before everybody gets a run, such as "shadow:0.1 canary:0.05 canary:0.25": they need a Prometheus and a policy
 # with an online section.
 STEPS = os.environ.get("RECOMMENDATION_RELEASE_STEPS", "")
+# How many hours a person has to approve of a run before everybody gets it.  Empty: nobody is asked.
+APPROVAL_HOURS = os.environ.get("RECOMMENDATION_RELEASE_APPROVAL_HOURS", "")
 
 
 @task
@@ -105,6 +108,7 @@ def recommendation_pipeline() -> None:
         >> release_model(
             run_id="{{ ti.xcom_pull('evaluate')['run_id'] }}",
             steps=STEPS,
+            approval=Approval(hours=float(APPROVAL_HOURS)) if APPROVAL_HOURS else None,
             mode="{{ params.mode }}",
             rollout="{{ params.rollout }}",
             lease_seconds="{{ params.lease_hours * 3600 }}",

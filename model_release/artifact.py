@@ -75,6 +75,13 @@ class FactorsFormat(Frozen):
     depth: Annotated[int, Field(ge=1, le=limits.GOLDEN_K)] = 100
 
 
+class ExternalFormat(Frozen):
+    """Files that only somebody else's service can read: the recommendation API refuses the run."""
+
+    format: Literal["external"] = "external"
+    version: Literal[1] = 1
+
+
 class Manifest(Frozen):
     """``manifest.json``: everything about one run, and the hash of each of its files."""
 
@@ -86,7 +93,7 @@ class Manifest(Frozen):
     algorithm: Algorithm
     data: DataSnapshot
     metrics: Mapping[str, float] = Field(default_factory=dict)
-    serving: Annotated[ServingFormat | FactorsFormat, Field(discriminator="format")]
+    serving: Annotated[ServingFormat | FactorsFormat | ExternalFormat, Field(discriminator="format")]
     files: Annotated[tuple[FileEntry, ...], Field(min_length=1, max_length=limits.FILES)]
 
     @model_validator(mode="after")

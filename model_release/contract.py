@@ -155,13 +155,13 @@ class Desired(BaseModel):
     candidate: Trial | None
 
 
-class WorkerReport(BaseModel):
-    """What one worker process serves at this moment."""
+class ObservedWorker(BaseModel):
+    """What one worker of any service serves; a ``generation`` of None was not told."""
 
     model_config = ConfigDict(frozen=True)
 
     pid: int
-    generation: Generation
+    generation: Generation | None
     current: RunId | None
     candidate: Trial | None
     resident: tuple[RunId, ...] = ()
@@ -169,8 +169,14 @@ class WorkerReport(BaseModel):
     degraded: str | None = None  # why it does not serve all that is desired; None: nothing is known to be unusable
 
 
-class ModelsReport(BaseModel):
-    """Answer of ``GET /models``: desired and observed state of one replica."""
+class WorkerReport(ObservedWorker):
+    """What one worker process serves at this moment."""
+
+    generation: Generation
+
+
+class ObservedModels(BaseModel):
+    """Desired and observed state of one replica of any service."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -178,8 +184,14 @@ class ModelsReport(BaseModel):
     desired: Desired | None  # None: the registry can't be read; see ``problem``
     problem: str | None = None
     workers_expected: Annotated[int, Field(ge=1)]
-    workers: tuple[WorkerReport, ...]
+    workers: tuple[ObservedWorker, ...]
     reported_at: AwareDatetime
+
+
+class ModelsReport(ObservedModels):
+    """Answer of ``GET /models``: desired and observed state of one replica."""
+
+    workers: tuple[WorkerReport, ...]
 
 
 class Answer(BaseModel):

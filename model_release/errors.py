@@ -14,11 +14,13 @@ ModelReleaseError
 │   ├── GenerationConflictError somebody else changed the desired state first
 │   ├── LatchedError            automatic releases are stopped until a person clears the latch
 │   ├── GateMissingError        nothing is released that the gate did not pass
+│   ├── ApprovalMissingError    ... or, where a person is to be asked, that nobody approved of
 │   ├── IllegalMoveError        a release can't go from where it stands to where it was told
-│   │   └── OutdatedReleaseError a release asked for later made its run current
+│   │   └── OutdatedReleaseError it was overtaken: a later release is in force
 │   └── StateBusyError          the lock was not free in time
 ├── ReplicaError
 │   ├── ReplicaUnreachableError an outage: retry
+│   │   └── QuorumError         there are fewer replicas than the policy's quorum counts
 │   └── ReplicaRefusedError     a decision of the replica: do not retry
 ├── UnmeasurableError           a check lacks a part of its evidence: its verdict is ERROR
 ├── EvidenceError               a source of evidence gave no usable answer: becomes ``Missing``, never leaves collect
@@ -85,12 +87,16 @@ class GateMissingError(StateError):
     """The gate did not pass this run for this release."""
 
 
+class ApprovalMissingError(StateError):
+    """A person was to be asked, and none approved of this decision."""
+
+
 class IllegalMoveError(StateError):
     """The transition table of a release does not allow this step."""
 
 
 class OutdatedReleaseError(IllegalMoveError):
-    """A release that was asked for later made the current run: an older one moves nothing."""
+    """A release that was overtaken moves nothing: one asked for later is in force, or was carried out since."""
 
 
 class GenerationConflictError(StateError):
@@ -99,15 +105,17 @@ class GenerationConflictError(StateError):
     Attributes:
         expected: the generation the caller built on.
         actual: the generation found.
+        moved_by: what changed it meanwhile, in words; empty if the caller could not tell.
     """
 
-    def __init__(self, *, expected: int, actual: int) -> None:
+    def __init__(self, *, expected: int, actual: int, moved_by: str = "") -> None:
         super().__init__(
-            f"the registry is at generation {actual}, expected {expected}: somebody else changed it; "
+            f"the registry is at generation {actual}, expected {expected}: {moved_by or 'somebody else changed it'}; "
             "read it again and decide anew"
         )
         self.expected = expected
         self.actual = actual
+        self.moved_by = moved_by
 
 
 class ReplicaError(ModelReleaseError):
@@ -124,6 +132,24 @@ class ReplicaError(ModelReleaseError):
 
 class ReplicaUnreachableError(ReplicaError):
     """The replica could not be reached, timed out or answered 5xx: an outage, worth a retry."""
+
+
+class QuorumError(ReplicaUnreachableError):
+    """There are fewer replicas than the quorum counts; an outage, as a name may resolve to fewer for a moment.
+
+    Attributes:
+        count: how many the quorum asks for.
+        replicas: how many there are.
+    """
+
+    def __init__(self, *, count: int, replicas: int) -> None:
+        super().__init__(
+            f"the policy's quorum is {count} replicas, and there are {replicas}: it can't be reached; "
+            "correct quorum in the policy, or the replicas of the connection",
+            replica="the fleet",
+        )
+        self.count = count
+        self.replicas = replicas
 
 
 class ReplicaRefusedError(ReplicaError):

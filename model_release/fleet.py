@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,11 +11,11 @@ from typing import Protocol
 from model_release.contract import (
     LeaseReceipt,
     LeaseRequest,
-    ModelsReport,
+    ObservedModels,
+    ObservedWorker,
     ReloadReceipt,
     ReloadRequest,
     Trial,
-    WorkerReport,
 )
 from model_release.errors import InvalidInputError, ReplicaError, ReplicaRefusedError, ReplicaUnreachableError
 from model_release.registry import Candidate, Registry
@@ -59,7 +59,7 @@ class Replica(Protocol):
     def reload(self, request: ReloadRequest) -> ReloadReceipt:
         """POST a reload; raises ``ReplicaRefusedError`` or ``ReplicaUnreachableError``."""
 
-    def models(self) -> ModelsReport:
+    def models(self) -> ObservedModels:
         """GET desired and observed state; raises the same."""
 
     def lease(self, request: LeaseRequest) -> LeaseReceipt:
@@ -71,18 +71,28 @@ def tell(replicas: Sequence[Replica], request: ReloadRequest) -> list[ReplicaErr
     return _everywhere(replicas, lambda replica: replica.reload(request))
 
 
-def tell_all(replicas: Sequence[Replica], request: ReloadRequest) -> None:
-    """Send ``request`` to all replicas at once.
+def tell_all(
+    replicas: Sequence[Replica], request: ReloadRequest, *, needed: int | None = None
+) -> list[ReplicaUnreachableError]:
+    """Send ``request`` to all replicas at once; return those that can't be reached and need not be.
+
+    Args:
+        replicas: whom to tell.
+        request: what.
+        needed: how many have to do it; None: all.
 
     Raises:
         ReplicaRefusedError: at least one said no; its notes name the others that failed.
-        ReplicaUnreachableError: at least one could not be reached, and none said no.
+        ReplicaUnreachableError: fewer than ``needed`` could be reached, and none said no.
     """
     errors = tell(replicas, request)
-    if not errors:
-        return
     # a refusal before an outage: no retry helps while one replica says no
-    first = next((error for error in errors if isinstance(error, ReplicaRefusedError)), errors[0])
+    refusals = [error for error in errors if isinstance(error, ReplicaRefusedError)]
+    unreachable = [error for error in errors if isinstance(error, ReplicaUnreachableError)]
+    enough = len(replicas) - len(errors) >= (len(replicas) if needed is None else needed)
+    if not refusals and enough:
+        return unreachable
+    first = refusals[0] if refusals else errors[0]
     for error in errors:
         if error is not first:
             first.add_note(f"also {error.replica}: {error}")
@@ -128,8 +138,25 @@ def observe(replicas: Sequence[Replica], desired: Registry) -> list[Deviation]:
     Raises:
         InvalidInputError: there are no replicas.
     """
-    found: list[Deviation] = []
-    errors = _everywhere(replicas, lambda replica: found.extend(differences(replica.url, replica.models(), desired)))
+    return compare(*read_all(replicas), desired)
+
+
+def read_all(replicas: Sequence[Replica]) -> tuple[dict[str, ObservedModels], list[ReplicaError]]:
+    """Read every replica once; return what each reports, by address, and the errors of those without an answer.
+
+    Raises:
+        InvalidInputError: there are no replicas.
+    """
+    reports: dict[str, ObservedModels] = {}
+    errors = _everywhere(replicas, lambda replica: reports.update({replica.url: replica.models()}))
+    return reports, errors
+
+
+def compare(
+    reports: Mapping[str, ObservedModels], errors: Iterable[ReplicaError], desired: Registry
+) -> list[Deviation]:
+    """Return each way in which what :func:`read_all` found differs from ``desired``, those without an answer last."""
+    found = [one for url, report in reports.items() for one in differences(url, report, desired)]
     found.sort(key=lambda deviation: (deviation.replica, deviation.text))
     return found + [
         Deviation(
@@ -139,12 +166,12 @@ def observe(replicas: Sequence[Replica], desired: Registry) -> list[Deviation]:
     ]
 
 
-def deviations(report: ModelsReport, desired: Registry) -> list[str]:
+def deviations(report: ObservedModels, desired: Registry) -> list[str]:
     """Return how one replica differs from ``desired``; an empty list means that every worker serves it."""
     return [found.text for found in differences(report.replica, report, desired)]
 
 
-def differences(url: str, report: ModelsReport, desired: Registry) -> list[Deviation]:
+def differences(url: str, report: ObservedModels, desired: Registry) -> list[Deviation]:
     """Return each way in which the replica at ``url`` differs from ``desired``, at most one of each worker."""
     if report.problem is not None:
         return [Deviation(url, Kind.UNREADABLE, f"can't read the registry: {report.problem}")]
@@ -160,16 +187,22 @@ def differences(url: str, report: ModelsReport, desired: Registry) -> list[Devia
     return found
 
 
-def _difference(worker: WorkerReport, desired: Registry) -> tuple[Kind, str] | None:
+def _difference(worker: ObservedWorker, desired: Registry) -> tuple[Kind, str] | None:
     current = desired.current.run_id if desired.current else None
     trial = trial_key(desired.candidate)
-    if worker.generation != desired.generation:
+    if worker.generation is not None and worker.generation != desired.generation:
         kind = Kind.BEHIND if worker.generation < desired.generation else Kind.AHEAD
         return kind, f"is at generation {worker.generation}, desired is {desired.generation}"
     if worker.current != current:
-        return Kind.RUN, f"serves run {worker.current}, desired is {current}"
+        return (
+            Kind.RUN,
+            f"serves run {worker.current}, desired is {current}",
+        )
     if trial_key(worker.candidate) != trial:
-        return Kind.TRIAL, f"tries {trial_key(worker.candidate)}, desired is {trial}"
+        return (
+            Kind.TRIAL,
+            f"tries {trial_key(worker.candidate)}, desired is {trial}",
+        )
     if worker.degraded is not None:
         return Kind.DEGRADED, f"is degraded: {worker.degraded}"
     return None

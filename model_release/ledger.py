@@ -26,6 +26,9 @@ class Event(enum.StrEnum):
     VERIFIED = "verified"  # real requests were answered by it
     PUT_BACK = "put_back"  # the registry desires the run from before again
     ROLLED_BACK = "rolled_back"  # proved: the older run serves again
+    APPROVAL_ASKED = "approval_asked"  # a person is to say whether the run may become current
+    APPROVED = "approved"
+    DECLINED = "declined"  # by a person, or because nobody answered in time
     LATCH_SET = "latch_set"
     LATCH_CLEARED = "latch_cleared"
     NOTIFIED = "notified"
@@ -35,7 +38,18 @@ class Event(enum.StrEnum):
 
 
 # Each of them is news whenever it happens, even in the same words.
-_EVERY_TIME = frozenset({Event.GATE_DECIDED, Event.REJECTED, Event.DEVIATED, Event.HEALED, Event.RECOVERED})
+_EVERY_TIME = frozenset(
+    {
+        Event.GATE_DECIDED,
+        Event.REJECTED,
+        Event.APPROVAL_ASKED,
+        Event.APPROVED,
+        Event.DECLINED,
+        Event.DEVIATED,
+        Event.HEALED,
+        Event.RECOVERED,
+    }
+)
 
 
 class LedgerEntry(Frozen):

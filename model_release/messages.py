@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -28,8 +29,13 @@ _HEADLINES = {
     Event.GATE_DECIDED: "📋 Judged, nothing released",
     Event.COMMITTED: "❌ Ended before it was proved",
     Event.RELEASED: "❌ Ended before it was verified",
+    Event.DECLINED: "⛔ Declined",
     Event.LATCH_SET: "🔒 Automatic releases are stopped",
     Event.LATCH_CLEARED: "🔓 Automatic releases are allowed again",
+}
+_OVERTAKEN = {
+    "OutdatedReleaseError": "⏸️ Overtaken, nothing moved",
+    "GenerationConflictError": "⏸️ Another release went first",
 }
 _REJECTED_ON_TRIAL = "⛔ Rejected on trial"
 _PASSED_ON_TRIAL = "🧪 On trial, passed by the gate"
@@ -37,6 +43,7 @@ _PROOFS = frozenset({Event.RELEASED, Event.TRIAL_STARTED, Event.ROLLED_BACK})
 _GOOD = frozenset({"✅", "🧪", "📋", "🔓"})
 _REASON_BYTES, _TITLE_BYTES, _LINK_BYTES = 600, 300, 1500
 _MOST_REASONS = 3
+_WITH_REASON = frozenset({Event.ROLLED_BACK, Event.FAILED, Event.DECLINED})
 _UNDONE = frozenset({Event.PUT_BACK, Event.TRIAL_ENDED, Event.ROLLED_BACK})
 
 
@@ -96,16 +103,42 @@ def compose(
     )
 
 
-def _link(link: str) -> str:
+def approval_wanted(
+    decisions: Sequence[Decision],
+    *,
+    release_id: str,
+    run_id: str,
+    since: dt.datetime,
+    link: str,
+    max_bytes: int = MARKDOWN_BYTES,
+) -> Message:
+    """Return the message that a person is asked, with the gate's last decision and the page to answer on."""
+    title = cut(for_robot(f"🙋 May this run become current? {run_id}"), _TITLE_BYTES)
+    lines = [f"**{title}**", f"release `{for_robot(release_id)}`", ""]
+    foot = _link(link, "Approve or reject")
+    room = max_bytes - len("\n".join([*lines, "", foot]).encode())
+    if decisions:
+        lines.append(report.markdown(decisions[-1], max_bytes=max(room, SHORTEST)).rstrip("\n"))
+    return Message(
+        title=title,
+        markdown="\n".join([*lines, "", foot]),
+        good=True,
+        fact=f"{Event.APPROVAL_ASKED} at {since.isoformat()}",
+    )
+
+
+def _link(link: str, text: str = "DAG run") -> str:
     """Return a link that nothing in its address can leave; an address that is too long for a message is not given."""
     address = quote(link, safe=":/?#@!$&'*+,;=%~-._")
-    return f"[DAG run]({address})" if len(address) <= _LINK_BYTES else "DAG run: see Airflow"
+    return f"[{text}]({address})" if len(address) <= _LINK_BYTES else f"{text}: see Airflow"
 
 
 def _telling(known: Sequence[LedgerEntry]) -> LedgerEntry | None:
     """Return the entry that says how it ended; a failure that came after what it undid says why, not how."""
     for entry in reversed(known):
-        if entry.event is Event.FAILED and any(other.event in _UNDONE for other in known):
+        undone = [index for index, other in enumerate(known) if other.event in _UNDONE]
+        fenced = _overtaken(entry) is not None and (not undone or known.index(entry) > undone[-1])
+        if entry.event is Event.FAILED and undone and not fenced:
             continue
         if entry.event in _HEADLINES:
             return entry
@@ -116,14 +149,16 @@ def _title(last: LedgerEntry, known: Sequence[LedgerEntry], *, failed: bool) -> 
     title = _headline(last, known)
     if failed and last.event in {Event.GATE_DECIDED, Event.VERIFIED}:
         title += ", then failed"
-    run_id = _tried(known) if title == _REJECTED_ON_TRIAL else last.run_id
+    no = {_REJECTED_ON_TRIAL, _HEADLINES[Event.DECLINED]}
+    run_id = _tried(known) if title in no else last.run_id
     return f"{title}: {run_id}" if run_id else title
 
 
 def _headline(last: LedgerEntry, known: Sequence[LedgerEntry]) -> str:
     events = [entry.event for entry in known]
-    if _rejected_on_trial(events) and last.event in {Event.REJECTED, Event.TRIAL_ENDED, Event.ROLLED_BACK}:
-        return _REJECTED_ON_TRIAL
+    no = _no(events) if last.event in {Event.DECLINED, Event.REJECTED, Event.TRIAL_ENDED, Event.ROLLED_BACK} else None
+    if no is not None:
+        return no
     match last.event:
         case Event.VERIFIED:
             proofs = [event for event in events if event in _PROOFS]
@@ -135,13 +170,31 @@ def _headline(last: LedgerEntry, known: Sequence[LedgerEntry]) -> str:
         case Event.GATE_DECIDED if stage_of(last) == "online":
             return _PASSED_ON_TRIAL
         case event:
-            return _HEADLINES[event]
+            return _overtaken(last) or _HEADLINES[event]
+
+
+def _overtaken(entry: LedgerEntry) -> str | None:
+    """Return the headline of a failure that means: somebody else was first, and users are as well off as before."""
+    return _OVERTAKEN.get(str(entry.details.get("error"))) if entry.event is Event.FAILED else None
+
+
+def _no(events: Sequence[Event]) -> str | None:
+    """Return who said no, if it was a person, or the gate during a trial."""
+    if _declined(events):
+        return _HEADLINES[Event.DECLINED]
+    return _REJECTED_ON_TRIAL if _rejected_on_trial(events) else None
 
 
 def _rejected_on_trial(events: Sequence[Event]) -> bool:
     """Whether the last rejection came after the last trial had begun, and nothing became current since."""
     moves = [event for event in events if event in {Event.TRIAL_STARTED, Event.REJECTED, Event.RELEASED}]
     return moves[-1:] == [Event.REJECTED] and moves[-2:-1] == [Event.TRIAL_STARTED]
+
+
+def _declined(events: Sequence[Event]) -> bool:
+    """Whether the last no was a person's, or their silence, and nothing became current since."""
+    answers = [event for event in events if event in {Event.DECLINED, Event.GATE_DECIDED, Event.RELEASED}]
+    return answers[-1:] == [Event.DECLINED]
 
 
 def _tried(known: Sequence[LedgerEntry]) -> str | None:
@@ -157,9 +210,16 @@ def _facts(last: LedgerEntry, known: Sequence[LedgerEntry]) -> list[str]:
         share = f", rollout {change.rollout:g}" if change.rollout is not None else ""
         before = f", before: `{for_robot(change.previous_run_id)}`" if change.previous_run_id else ""
         lines.append(f"{change.mode or 'primary'}{share}, generation {change.generation}{before}")
-    reasons = [entry.reason for entry in known if entry.event in {Event.ROLLED_BACK, Event.FAILED} and entry.reason]
+    reasons = [entry.reason for entry in known if entry.event in _WITH_REASON and entry.reason]
+    reasons += [f"approved by {_who(entry)}" for entry in known if entry.event is Event.APPROVED]
     if last.reason and last.event not in {Event.REJECTED, Event.GATE_DECIDED}:  # the decision follows, with its table
         reasons.insert(0, last.reason)
     told = list(dict.fromkeys(reasons))
     lines += [cut(for_robot(reason), _REASON_BYTES) for reason in told[:_MOST_REASONS]]
     return [*lines, f"and {len(told) - _MOST_REASONS} more reasons"] if len(told) > _MOST_REASONS else lines
+
+
+def _who(entry: LedgerEntry) -> str:
+    """Return who answered, and why if they said so."""
+    who = str(entry.details.get("who", "somebody"))
+    return f"{who}: {entry.reason}" if entry.reason else who

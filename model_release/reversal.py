@@ -9,6 +9,7 @@ import datetime as dt
 from collections.abc import Sequence
 
 from model_release import registry as transitions
+from model_release.attendance import without
 from model_release.changes import Commit, last_change, note_change, run_of, update
 from model_release.errors import IllegalMoveError, InvalidInputError, RunNotFoundError
 from model_release.fencing import check_not_superseded
@@ -92,8 +93,10 @@ def end_lapsed_trial(store: RegistryStore, ledger: Ledger, *, by: str, at: dt.da
     return Commit(registry=after, changed=True, previous_run_id=entry.previous_run_id)
 
 
-def conclude_put_back(ledger: Ledger, done: Commit, *, release_id: str, by: str, at: dt.datetime) -> bool:
-    """Write to the ledger that every replica serves the run from before again; return whether that was news.
+def conclude_put_back(
+    ledger: Ledger, done: Commit, *, release_id: str, by: str, at: dt.datetime, missing: Sequence[str] = ()
+) -> bool:
+    """Write to the ledger that every replica but ``missing`` serves the run from before; return whether that was news.
 
     Why stands there already, with the change that put it back: whoever proves it repeats that.
     """
@@ -108,6 +111,7 @@ def conclude_put_back(ledger: Ledger, done: Commit, *, release_id: str, by: str,
         generation=done.registry.generation,
         mode="primary",
         reason=changes[-1].reason if changes else "",
+        details=without(missing),
     )
     return record(ledger, entry)
 

@@ -3,7 +3,7 @@
 (1) PREPARE on every replica: load, verify, warm up; switch nothing.  Any failure ends here, nothing has changed.
 (2) COMMIT: compare-and-set the registry from the generation that the gate decided on to the next one.
 (3) SWITCH: tell every replica; a lost message is no harm, replicas watch the registry too.
-(4) PROVE: ``fleet.disagreements`` until every worker of every replica agrees; only then :func:`conclude`.
+(4) PROVE: ``attendance.attend`` until every worker of every replica agrees; only then :func:`conclude`.
 If (4) can't be reached in time, :func:`model_release.reversal.put_back` commits one more generation with the run from before.
 
 Each step may be repeated: it finds what was done and does only the rest.  The Airflow operators, the recommendation
@@ -19,10 +19,12 @@ from typing import assert_never
 
 from model_release import fleet
 from model_release import registry as transitions
+from model_release.approval import check_approved
+from model_release.attendance import without
 from model_release.changes import Commit, in_force, note_change, run_of, update
 from model_release.contract import Mode, ReloadRequest
-from model_release.errors import InvalidInputError, ReplicaError
-from model_release.fencing import asked_details, check_not_outdated, check_not_superseded
+from model_release.errors import InvalidInputError, ReplicaError, ReplicaUnreachableError
+from model_release.fencing import asked_details, check_not_overtaken, check_not_superseded, expect_unmoved
 from model_release.fleet import Replica
 from model_release.gate_words import passed_at
 from model_release.ledger import Event, Ledger, LedgerEntry
@@ -32,7 +34,11 @@ from model_release.registry import Cause, Registry, RegistryStore
 
 @dataclass(frozen=True, kw_only=True)
 class Move:
-    """One change of the desired state that a release asks for; ``asked_at`` is when somebody asked for the release."""
+    """One change of the desired state that a release asks for.
+
+    ``asked_at`` is when somebody asked for the release; with ``approval`` a person has to have approved of it before the
+    run becomes current.
+    """
 
     run_id: str
     release_id: str
@@ -40,6 +46,7 @@ class Move:
     rollout: float | None = None
     lease_seconds: int | None = None
     asked_at: dt.datetime | None = None
+    approval: bool = False
 
     def request(self, *, prepare: bool = False, generation: int | None = None) -> ReloadRequest:
         """Return the call that prepares a replica for this move, or tells it that the move was committed."""
@@ -54,13 +61,25 @@ class Move:
         )
 
 
-def prepare(replicas: Sequence[Replica], move: Move) -> None:
-    """Step 1: make every replica load and check the run without serving it.
+def check(store: RegistryStore, ledger: Ledger, move: Move, *, cause: Cause = "release") -> None:
+    """Step 0: say at once what the commit would say after all the work: a release that was overtaken moves nothing.
 
     Raises:
-        ReplicaRefusedError, ReplicaUnreachableError: at least one can't; see ``fleet.tell_all``.
+        OutdatedReleaseError: see ``model_release.fencing``; a rollback has rules of its own.
     """
-    fleet.tell_all(replicas, move.request(prepare=True))
+    if cause == "release":
+        registry, entries = store.read(), ledger.read()
+        check_not_overtaken(registry, entries, release_id=move.release_id, asked_at=move.asked_at)
+
+
+def prepare(replicas: Sequence[Replica], move: Move, *, needed: int | None = None) -> list[ReplicaUnreachableError]:
+    """Step 1: make every replica load and check the run without serving it; return those that may be missing.
+
+    Raises:
+        ReplicaRefusedError: at least one can't.
+        ReplicaUnreachableError: fewer than ``needed`` (None: all) could be reached; see ``fleet.tell_all``.
+    """
+    return fleet.tell_all(replicas, move.request(prepare=True), needed=needed)
 
 
 def commit(
@@ -93,6 +112,7 @@ def commit(
         GenerationConflictError: somebody else changed the desired state since.
         LatchedError, RunNotFoundError, InvalidInputError: see ``model_release.registry``.
         IllegalMoveError: see ``model_release.phases``; or it was carried out and superseded since.
+        ApprovalMissingError: a person was to be asked, and did not approve.
         OutdatedReleaseError: a release that was asked for later is in force.
     """
     entries = ledger.read()
@@ -114,7 +134,7 @@ def commit(
                 assert_never(cause)
         if desired:
             return registry  # by another release
-        transitions.expect(registry, generation if generation is not None else expected_generation)
+        expect_unmoved(registry, ledger, generation if generation is not None else expected_generation)
         return _apply(registry, move, at=at, cause=cause)
 
     before, after = update(store, ledger, transition)
@@ -153,8 +173,12 @@ def conclude(
     at: dt.datetime,
     cause: Cause = "release",
     reason: str = "",
+    missing: Sequence[str] = (),
 ) -> bool:
-    """Write to the ledger that step 4 was reached, with ``reason`` for a rollback; return whether that was news."""
+    """Write to the ledger that step 4 was reached, with ``reason`` for a rollback; return whether that was news.
+
+    ``missing``: the replicas that were not there and, by the policy's quorum, need not be.
+    """
     if move.mode != "primary":
         event = Event.TRIAL_STARTED
     else:
@@ -172,18 +196,22 @@ def conclude(
         mode=move.mode,
         rollout=move.rollout,
         reason=reason if event is Event.ROLLED_BACK else "",
+        details=without(missing),
     )
     return record(ledger, entry)
 
 
 def _allowed(registry: Registry, entries: Sequence[LedgerEntry], move: Move, *, gated: bool) -> int | None:
     """Return the generation that a release must build on; None: whatever is there."""
-    check_not_superseded(registry, entries, release_id=move.release_id)
-    if move.asked_at is not None:
-        check_not_outdated(registry, entries, release_id=move.release_id, asked_at=move.asked_at)
+    check_not_overtaken(registry, entries, release_id=move.release_id, asked_at=move.asked_at)
     if not gated:
         return None
-    return passed_at(entries, release_id=move.release_id, run_id=move.run_id, mode=move.mode, rollout=move.rollout)
+    generation = passed_at(
+        entries, release_id=move.release_id, run_id=move.run_id, mode=move.mode, rollout=move.rollout
+    )
+    if move.approval and move.mode == "primary":
+        check_approved(entries, release_id=move.release_id, run_id=move.run_id)
+    return generation
 
 
 def _is_desired(registry: Registry, move: Move) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +9,8 @@ from contextlib import contextmanager
 from model_release.adapters.run_store import RunStore
 from model_release.contract import LeaseReceipt, LeaseRequest, ModelsReport, ReloadReceipt, ReloadRequest, utc_now
 from model_release.errors import GenerationConflictError, IllegalMoveError, InvalidInputError, ModelReleaseError
-from model_release.registry import Registry, expect, renew_lease
+from model_release.leases import lease_receipt, renewed
+from model_release.registry import Registry
 from recommendation_api.by_hand import ByHand
 from recommendation_api.metrics import Metrics
 from recommendation_api.problems import RegistryBehindError, ShuttingDownError, status_of
@@ -60,30 +60,10 @@ class ModelServer:
             GenerationConflictError: the registry is at another generation.
             InvalidInputError: this release has no candidate on trial, or its lease has run out.
         """
-        until = utc_now() + dt.timedelta(seconds=request.lease_seconds)
-
-        def transition(registry: Registry) -> Registry:
-            expect(registry, request.generation)
-            candidate = registry.candidate
-            if candidate is not None and candidate.expired(utc_now()):
-                raise InvalidInputError(
-                    f"the lease of release {candidate.release_id!r} ran out at {candidate.lease_until:%H:%M:%SZ}: "
-                    "its trial has ended"
-                )
-            return renew_lease(registry, release_id=request.release_id, lease_until=until)
-
         with self._replica.crew.changing():
-            registry = self._replica.registry.update(transition)
+            registry = self._replica.registry.update(lambda state: renewed(state, request, now=utc_now()))
             self._replica.follow(registry)
-        candidate = registry.candidate
-        if candidate is None or candidate.lease_until is None:
-            raise InvalidInputError(f"release {request.release_id!r} has no candidate with a lease")
-        return LeaseReceipt(
-            release_id=candidate.release_id,
-            run_id=candidate.run_id,
-            generation=registry.generation,
-            lease_until=candidate.lease_until,
-        )
+        return lease_receipt(registry, request)
 
     def report(self) -> ModelsReport:
         """Return desired and observed state, of every worker that answers."""

@@ -1,8 +1,12 @@
 #!/usr/bin/env bash
 # Break everything, at every step of releases, and see that each ends fully on the new run or fully on the old one.
 #
-#   scripts/chaos.sh                      each fault twice at every step: about 40 minutes
-#   scripts/chaos.sh --rounds 1 --fault "replica killed"
+#   scripts/chaos.sh                            each fault once at every step: more than 200, about half an hour
+#   scripts/chaos.sh --fault "replica killed"   one kind; --rounds 3: each three times; --help: all options
+#   scripts/chaos.sh lease                      kill all of Airflow while a candidate is on trial, 20 times: about 20 minutes
+#   scripts/chaos.sh --write-docs               put the tables into docs/chaos.md
+#
+# Status 1 if anything was not as it should be.  Everything it makes is in a new folder, whose name it prints.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

@@ -129,13 +129,30 @@ class LocalStack:
             self.start_airflow()
             self.wait_for("recommendation API", f"{self.api_url}/health/live")
             progress("recommendation API is up, waiting for Airflow")
-            self.wait_for("airflow", f"{self.airflow_url}/api/v2/monitor/health", ready=_airflow_is_healthy)
-            httpx.get(f"{self.airflow_url}/execution/health", timeout=60, trust_env=False)  # its first call is slow
+            self.wait_for_airflow()
             progress("Airflow is up")
         except BaseException:
             self.stop()
             raise
         return self
+
+    def wait_for_airflow(self) -> None:
+        """Wait until every part of Airflow is healthy, and its API has answered tasks once.
+
+        Raises:
+            StackError: it died, or time is up.
+        """
+        self.wait_for("airflow", f"{self.airflow_url}/api/v2/monitor/health", ready=_airflow_is_healthy)
+        httpx.get(f"{self.airflow_url}/execution/health", timeout=60, trust_env=False)  # its first call is slow
+
+    def airflow_is_healthy(self) -> bool:
+        """Whether every part of Airflow is healthy now, by its API server."""
+        try:
+            return _airflow_is_healthy(
+                httpx.get(f"{self.airflow_url}/api/v2/monitor/health", timeout=10, trust_env=False)
+            )
+        except httpx.HTTPError:
+            return False
 
     def start_api(self) -> None:
         """Start the recommendation API."""

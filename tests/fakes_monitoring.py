@@ -100,9 +100,10 @@ class FakePrometheus:
 
 @dataclass
 class FakeAlertmanager:
-    """The alerts that it has, as its API gives them; ``reply`` is sent instead if there is one."""
+    """The alerts that it has, as its API gives them; ``reply`` is sent instead if there is one; ``asked`` are paths."""
 
     url: str = ""
+    asked: list[str] = field(default_factory=list)
     alerts: list[dict[str, Any]] = field(default_factory=list)
     reply: Reply | None = None
 
@@ -151,7 +152,8 @@ def fake_alertmanager() -> Iterator[FakeAlertmanager]:
     """Run one on a free port."""
     fake = FakeAlertmanager()
 
-    def respond(_path: str, _asked: dict[str, str], _headers: dict[str, str]) -> Reply:
+    def respond(path: str, _asked: dict[str, str], _headers: dict[str, str]) -> Reply:
+        fake.asked.append(path)
         return fake.reply or said(fake.alerts)
 
     with _served(respond) as url:

@@ -87,6 +87,16 @@ def prometheus(
 
     ``port``: where somebody expects it; else it takes a free one.
     """
+    arguments = prometheus_arguments(folder, targets, scrape_seconds=scrape_seconds, job=job)
+    with _serving("prometheus", arguments, folder / "prometheus.log", port) as server:
+        wait_until(f"Prometheus has scraped; see {server.log}", lambda: _up(server) == len(targets), _START_SECONDS)
+        yield server
+
+
+def prometheus_arguments(
+    folder: Path, targets: Sequence[str], *, scrape_seconds: int = 1, job: str = "api"
+) -> list[str]:
+    """Write the configuration of a Prometheus that scrapes ``targets``; return its arguments, without the address."""
     folder.mkdir(parents=True, exist_ok=True)
     interval = f"{scrape_seconds}s"
     config = {
@@ -94,10 +104,7 @@ def prometheus(
         "scrape_configs": [{"job_name": job, "static_configs": [{"targets": list(targets)}]}],
     }
     (folder / "prometheus.yml").write_text(json.dumps(config), encoding="utf-8")  # JSON is YAML
-    arguments = [f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}"]
-    with _serving("prometheus", arguments, folder / "prometheus.log", port) as server:
-        wait_until(f"Prometheus has scraped; see {server.log}", lambda: _up(server) == len(targets), _START_SECONDS)
-        yield server
+    return [f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}"]
 
 
 @contextmanager

@@ -26,8 +26,9 @@ from model_release.identifiers import check_release_id, check_run_id
 from model_release.paths import ReleasePaths
 from model_release.policy import AlertsPolicy, AnyCheck, Policy, ReconciliationPolicy, Stage
 
-__all__ = ["PER_USER_NAME", "SUMMARY_NAME", "collect", "evaluated_runs"]
+__all__ = ["PER_USER_NAME", "SUMMARY_NAME", "collect", "collect_alerts", "evaluated_runs"]
 _NOWHERE = Sources()
+_ONLY_ALERTS = "only alerts were asked for"
 
 
 def collect(
@@ -84,6 +85,22 @@ def collect(
         online=online,
         measured_at=_measured_at(paths, run_id, release_id, stage, clock()),
         files=files,
+    )
+
+
+def collect_alerts(run_id: str, release_id: str | None, *, sources: Sources = _NOWHERE) -> Evidence:
+    """Ask Alertmanager and read no file; not from inside a running event loop."""
+    _, firing = asyncio.run(ask(sources, None, None, with_alerts=True))
+    parts = not_looked_at()
+    return Evidence(
+        run_id=run_id,
+        release_id=release_id,
+        registry=Missing(_ONLY_ALERTS),
+        run=Missing(_ONLY_ALERTS),
+        data_quality=parts.data_quality,
+        evaluation=parts.evaluation,
+        per_user=parts.per_user,
+        alerts=firing,
     )
 
 

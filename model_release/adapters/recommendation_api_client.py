@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import TypeVar
 from urllib.parse import quote
 
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from model_release.adapters.addresses import bearer, check_url
+from model_release.adapters.addresses import bearer
+from model_release.adapters.replica_http import HttpReplica, ReplicaHttp
 from model_release.contract import (
     LEASE_PATH,
     MODELS_PATH,
@@ -18,19 +18,15 @@ from model_release.contract import (
     LeaseReceipt,
     LeaseRequest,
     ModelsReport,
-    Problem,
     ReloadReceipt,
     ReloadRequest,
 )
-from model_release.errors import ReplicaRefusedError, ReplicaUnreachableError
+from model_release.errors import ReplicaError
 
 _Body = TypeVar("_Body", bound=BaseModel)
-_SERVER_ERROR = 500
-_TOO_MANY_REQUESTS = 429
-_OK = 200
 
 
-class RecommendationApiClient:
+class RecommendationApiClient(HttpReplica):
     """One replica.
 
     Outages (no connection, time out, 429, 5xx) raise ``ReplicaUnreachableError``: worth a retry.  Every other answer
@@ -58,36 +54,8 @@ class RecommendationApiClient:
         Raises:
             ConfigurationError: the address is not usable, or holds credentials; or the token can't be in a header.
         """
-        self._url = check_url(url)
+        super().__init__(ReplicaHttp(url, headers=bearer(token), timeout_seconds=timeout_seconds, transport=transport))
         self._reload_timeout_seconds = reload_timeout_seconds
-        headers = bearer(token)
-        self._http = httpx.Client(
-            base_url=self._url,
-            headers=headers,
-            timeout=timeout_seconds,
-            transport=transport,
-            follow_redirects=False,  # the token would travel along
-            trust_env=False,  # a proxy of the environment is not between us and a replica
-        )
-
-    @property
-    def url(self) -> str:
-        """Base address, without a slash at its end."""
-        return self._url
-
-    def close(self) -> None:
-        """Close its connections."""
-        self._http.close()
-
-    def __enter__(self) -> Self:
-        """Return the client itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close its connections."""
-        self.close()
 
     def reload(self, request: ReloadRequest) -> ReloadReceipt:
         """POST a reload and return the replica's receipt."""
@@ -102,6 +70,11 @@ class RecommendationApiClient:
         """Return desired and observed state, worker by worker."""
         return self._call("GET", MODELS_PATH, ModelsReport)
 
+    @property
+    def probes(self) -> bool:
+        """Whether :meth:`recommend` can be asked: here always."""
+        return True
+
     def recommend(self, user_id: str, k: int = 10) -> Answer:
         """Ask for recommendations as a shop would."""
         return self._call("GET", f"/recommend/{quote(user_id, safe='')}?k={k}", Answer)
@@ -113,41 +86,19 @@ class RecommendationApiClient:
     def ready(self) -> bool:
         """Whether the replica says that it is ready; False if it says no, or nothing."""
         try:
-            return self._http.get("/health/ready").status_code == _OK
-        except httpx.HTTPError:
+            self._http.ask("GET", "/health/ready")
+        except ReplicaError:
             return False
+        return True
 
     def _call(
         self, method: str, path: str, kind: type[_Body], *, body: str | None = None, timeout: float | None = None
     ) -> _Body:
-        headers = {"Content-Type": "application/json"} if body is not None else {}
-        limit = self._http.timeout if timeout is None else httpx.Timeout(timeout, connect=10.0)
+        answer = self._http.ask(method, path, body=body, timeout_seconds=timeout)
         try:
-            response = self._http.request(method, path, content=body, headers=headers, timeout=limit)
-        except httpx.HTTPError as error:
-            raise ReplicaUnreachableError(
-                f"{method} {self._url}{path} failed: {type(error).__name__}: {error}", replica=self._url
-            ) from error
-        if response.status_code != _OK:
-            raise self._error(method, path, response)
-        try:
-            return kind.model_validate_json(response.content)
+            return kind.model_validate_json(answer)
         except ValidationError as error:
-            raise ReplicaRefusedError(
-                f"{method} {self._url}{path} answered 200 with something else than a {kind.__name__}: "
-                f"{error.error_count()} problems; is this address a recommendation API of this version?",
-                replica=self._url,
-                status=response.status_code,
-                title="not the contract",
+            raise self._http.refused(
+                f"{method} {self.url}{path} answered 200 with something else than a {kind.__name__}: "
+                f"{error.error_count()} problems; is this address a recommendation API of this version?"
             ) from error
-
-    def _error(self, method: str, path: str, response: httpx.Response) -> ReplicaRefusedError | ReplicaUnreachableError:
-        status = response.status_code
-        try:
-            problem = Problem.model_validate_json(response.content)
-        except ValidationError:
-            problem = Problem(title=response.reason_phrase or "error", status=status, detail=response.text[:200])
-        message = f"{method} {self._url}{path} answered {status} {problem.title}: {problem.detail}".rstrip(": ")
-        if status >= _SERVER_ERROR or status == _TOO_MANY_REQUESTS:
-            return ReplicaUnreachableError(message, replica=self._url)
-        return ReplicaRefusedError(message, replica=self._url, status=status, title=problem.title)

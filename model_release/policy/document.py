@@ -20,6 +20,7 @@ from model_release.policy.offline import (
     SuperiorityPolicy,
 )
 from model_release.policy.online import OnlineCheck, OnlineCheckPolicy, OnlinePolicy
+from model_release.policy.quorum import EVERYONE, Quorum
 
 OfflineCheck = Annotated[
     DataQualityPolicy
@@ -36,12 +37,13 @@ Stage = Literal["offline", "online"]
 
 
 class Policy(Strict):
-    """All checks of a gate: ``checks`` before a trial, ``online`` during it."""
+    """All checks of a gate: ``checks`` before a trial, ``online`` during it; and who must be there: ``quorum``."""
 
     schema_version: Literal[1]
     name: Name
     on_no_baseline: Literal["pass", "fail"] = "fail"
     budgets: Budgets = Budgets()
+    quorum: Quorum = EVERYONE
     checks: Annotated[tuple[OfflineCheck, ...], Field(min_length=1)]
     online: OnlinePolicy | None = None
 

@@ -9,7 +9,6 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from model_release.blocks import segments
 from model_release.policy.base import Budgets, CheckPolicy, Confidence, Limits, Minutes, Seconds, Strict, Users, twice
 from model_release.policy.context import AlertsPolicy, ReconciliationPolicy
 
@@ -245,6 +244,8 @@ class OnlinePolicy(Strict):
 
     def _survives_a_gap(self) -> None:
         """Refuse a trial that one missed scrape rejects: counters missing at a bound are missed until the next one."""
+        from model_release.blocks import segments  # with NumPy: a DAG file is read without
+
         error, longest = self.budgets.error_minutes, self.budgets.inconclusive_minutes
         width = segments(0.0, 60.0 * longest, self.step_seconds)[-1].step
         if 0.0 < error < width / 60.0 and any(isinstance(check, SequentialPolicy) for check in self.checks):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 from pydantic import TypeAdapter, ValidationError
 
 from model_release.adapters.file_ledger import FileLedger
@@ -108,6 +108,17 @@ def yes_or_no(value: object) -> bool:
             return False
         case other:
             raise AirflowFailException(f"{other!r} is neither true nor false")
+
+
+def pass_over_unless(pairs: Iterable[tuple[object, object]]) -> None:
+    """Skip the task unless each value is, as text, what it must be.
+
+    Raises:
+        AirflowSkipException: one is not.
+    """
+    for value, wanted in pairs:
+        if str(value).lower() != str(wanted).lower():
+            raise AirflowSkipException(f"only if {value} were {wanted}: passed over")
 
 
 def one_of(kind: TypeAdapter[_Choice], name: str, value: object) -> _Choice:

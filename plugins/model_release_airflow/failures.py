@@ -8,6 +8,7 @@ from typing import Any
 from airflow.sdk.exceptions import AirflowFailException
 
 from model_release.contract import utc_now
+from model_release.errors import ModelReleaseError
 from model_release.ledger import Event, LedgerEntry
 from model_release.phases import record
 from model_release_airflow.context import Stores, actor, release_id_of
@@ -32,5 +33,12 @@ def record_failure(context: Mapping[str, Any]) -> None:
         release_id=release_id,
         by=actor(context),
         reason=reason[:_LONGEST_REASON],
+        details=_kind(error),
     )
     record(Stores.from_environment().ledger, entry)
+
+
+def _kind(error: object) -> Mapping[str, Any]:
+    """Return which error of ours an exception of Airflow's was raised from: what a message may depend on."""
+    cause = error.__cause__ if isinstance(error, BaseException) else None
+    return {"error": type(cause).__name__} if isinstance(cause, ModelReleaseError) else {}

@@ -6,10 +6,11 @@ import datetime as dt
 from dataclasses import dataclass
 from pathlib import Path
 
-from model_release.adapters.evidence import collect
+from model_release.adapters.evidence import collect, collect_alerts
 from model_release.adapters.sources import Sources
+from model_release.checks import alerts
 from model_release.contract import utc_now
-from model_release.evidence import Evidence, TrialFacts
+from model_release.evidence import Evidence, Missing, TrialFacts
 from model_release.judge import Outcome, budgets_of, deadline, judge, outcome
 from model_release.paths import ReleasePaths
 from model_release.policy import AlertsPolicy, Policy, Stage, default_policy_path, load_policy
@@ -78,19 +79,24 @@ def look(paths: ReleasePaths, asked: Asked, *, started_at: float) -> Look:
     )
 
 
-def look_at_alerts(paths: ReleasePaths, asked: Asked) -> list[str]:
-    """Make the ``alerts`` checks before a trial and no others: a look that costs one question to Alertmanager.
+@dataclass(frozen=True)
+class AlertsLook:
+    """What one look at alerts found: ``verdicts`` as :func:`alert_verdicts`; ``answered``: Alertmanager did."""
 
-    Returns:
-        Their verdicts, as :func:`alert_verdicts` of a whole decision gives them.
+    verdicts: list[str]
+    answered: bool
+
+
+def look_at_alerts(asked: Asked) -> AlertsLook:
+    """Make the ``alerts`` checks before a trial and no others: one question to Alertmanager, and no file but the policy.
 
     Raises:
         ModelReleaseError: the policy is not usable.
     """
-    policy = _policy_of(asked)
-    only = policy.model_copy(update={"checks": tuple(one for one in policy.checks if isinstance(one, AlertsPolicy))})
-    evidence = collect(paths, only, asked.run_id, asked.release_id, "offline", sources=Sources.from_environment())
-    return alert_verdicts(judge(only, evidence, utc_now(), "offline"))
+    checks = [one for one in _policy_of(asked).checks if isinstance(one, AlertsPolicy)]
+    evidence, now = collect_alerts(asked.run_id, asked.release_id, sources=Sources.from_environment()), utc_now()
+    verdicts = [result.verdict.value for one in checks for result in alerts.check(one, evidence, now)]
+    return AlertsLook(verdicts=verdicts, answered=not isinstance(evidence.alerts, Missing))
 
 
 def alert_verdicts(decision: Decision) -> list[str]:

@@ -8,10 +8,11 @@ from typing import Any
 
 from airflow.sdk import TaskGroup, TriggerRule, chain
 
-from model_release.steps import Step, read_steps
+from model_release.steps import DEFAULT_LEASE_SECONDS, Step, read_steps
 from model_release_airflow.assets import RELEASE, RUN, announcing
 from model_release_airflow.failures import record_failure
 from model_release_airflow.hooks.recommendation_api import DEFAULT_CONN_ID
+from model_release_airflow.operators.approval import Approval, ReleaseApprovalOperator
 from model_release_airflow.operators.model_reload import ModelReloadOperator
 from model_release_airflow.operators.release_close import ReleaseCloseOperator
 from model_release_airflow.operators.run_register import RunRegisterOperator
@@ -31,6 +32,7 @@ def release_model(
     run_id: Any,
     policy: str | None = None,
     steps: str | Iterable[Step | str] = (),
+    approval: Approval | None = None,
     mode: str = "primary",
     rollout: float | str | None = None,
     lease_seconds: int | str | None = None,
@@ -44,13 +46,15 @@ def release_model(
     """Append a release to a DAG: register, judge, try step by step, make current, verify; or go back.
 
     The tasks are ``register >> quality_gate``, for each step ``shadow_10 >> judge_shadow_10`` (10 % of the requests),
-    ``model_reload >> verify`` and the teardown ``close_release``, which puts back whatever may not stay.  Steps are passed
+    ``approval`` if a person is to be asked, ``model_reload >> verify`` and the teardown ``close_release``, which puts back whatever may not stay.  Steps are passed
     over where there is nothing to compare with, and where ``mode`` or ``dry_run`` ask for something else.
 
     :param run_id: The run: text, a template, or what another task returns. (templated)
-    :param policy: The policy file for every gate; default: ``RELEASE_POLICY``. (templated)
+    :param policy: The policy file for every gate, and its quorum for every reload; default: ``RELEASE_POLICY``. (templated)
     :param steps: The trials before everybody gets the run, for example ``"shadow:0.1 canary:0.05 canary:0.25"``; the
         policy needs an ``online`` section then.
+    :param approval: Ask a person before everybody gets the run; they are not asked where steps are passed over by ``mode``
+        or ``dry_run``.
     :param mode: ``primary``; ``shadow`` or ``canary`` ends the release with that trial, without steps. (templated)
     :param rollout: Its share. (templated)
     :param lease_seconds: When it ends by itself. (templated)
@@ -66,42 +70,55 @@ def release_model(
     """
     trials, wanted = read_steps(steps), ((mode, "primary"), (dry_run, False))
     same: dict[str, Any] = {"run_id": run_id, "release_id": release_id}
-    judged: dict[str, Any] = {**same, "policy": policy, "conn_id": conn_id, "poke_interval": poke_interval}
+    served: dict[str, Any] = {**same, "policy": policy, "conn_id": conn_id}
+    judged: dict[str, Any] = {**served, "poke_interval": poke_interval}
     with TaskGroup(group_id, prefix_group_id=prefix_group_id, default_args=_TRIES) as group:
         tasks: list[Any] = [
             RunRegisterOperator(task_id="register", **same, **announcing(RUN)),
             QualityGateSensor(task_id="quality_gate", **judged),
         ]
         for step in trials:
-            tasks += _trial(step, same, judged, conn_id, only_if=wanted)
+            tasks += _trial(step, served, judged, only_if=wanted)
+        if approval is not None:
+            tasks.append(
+                ReleaseApprovalOperator(
+                    task_id="approval",
+                    **judged,
+                    approval=approval,
+                    lease_seconds=trials[-1].lease_seconds if trials else DEFAULT_LEASE_SECONDS,
+                    only_if=wanted,
+                    trigger_rule=TriggerRule.NONE_FAILED,
+                )
+            )
         tasks += [
             ModelReloadOperator(
                 task_id="model_reload",
-                **same,
+                **served,
                 mode=mode,
                 rollout=rollout,
                 lease_seconds=lease_seconds,
                 prepare_only=dry_run,
-                conn_id=conn_id,
+                approval=approval is not None,
                 trigger_rule=TriggerRule.NONE_FAILED,  # steps that were passed over are no reason to stop
             ),
-            RunVerifyOperator(task_id="verify", **same, mode=mode, conn_id=conn_id, **announcing(RELEASE)),
-            ReleaseCloseOperator(task_id="close_release", release_id=release_id, conn_id=conn_id).as_teardown(),
+            RunVerifyOperator(task_id="verify", **served, mode=mode, **announcing(RELEASE)),
+            ReleaseCloseOperator(
+                task_id="close_release", release_id=release_id, policy=policy, conn_id=conn_id
+            ).as_teardown(),
         ]
         chain(*tasks)
     return group
 
 
-def _trial(step: Step, same: dict[str, Any], judged: dict[str, Any], conn_id: str, *, only_if: Any) -> list[Any]:
+def _trial(step: Step, served: dict[str, Any], judged: dict[str, Any], *, only_if: Any) -> list[Any]:
     """Return the two tasks of one step: start the trial, and judge it."""
     return [
         ModelReloadOperator(
             task_id=step.name,
-            **same,
+            **served,
             mode=step.mode,
             rollout=step.rollout,
             lease_seconds=step.lease_seconds,
-            conn_id=conn_id,
             only_if=only_if,
             step=True,
         ),

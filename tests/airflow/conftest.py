@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from collections.abc import Iterator
@@ -29,7 +28,7 @@ from model_release.contract import utc_now
 from model_release.paths import ReleasePaths
 from model_release_airflow import look as looking
 from model_release_airflow.context import Stores
-from tests.airflow.replica_server import ReplicaServer
+from tests.airflow.replica_server import ReplicaServer, connection
 from tests.airflow.trials import Answers
 from tests.runs import publish_run
 
@@ -63,12 +62,7 @@ def stores(paths: ReleasePaths) -> Stores:
 def fleet(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[ReplicaServer]]:
     """Two replicas on loopback that serve what the registry desires, and Airflow's connection to them."""
     servers = [ReplicaServer(stores) for _ in range(2)]
-    connection = {
-        "conn_type": "recommendation_api",
-        "password": "reload-token-for-tests",
-        "extra": {"replicas": [server.url for server in servers]},
-    }
-    monkeypatch.setenv("AIRFLOW_CONN_RECOMMENDATION_API", json.dumps(connection))
+    monkeypatch.setenv("AIRFLOW_CONN_RECOMMENDATION_API", connection(servers))
     yield servers
     for server in servers:
         server.close()

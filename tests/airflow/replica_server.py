@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import threading
+from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -16,6 +18,12 @@ from model_release_airflow.context import Stores
 from tests.fake_replicas import FakeReplica
 
 
+def connection(servers: Sequence[ReplicaServer]) -> str:
+    """Return Airflow's connection that lists ``servers``, as its environment variable has it."""
+    listed = {"replicas": [server.url for server in servers]}
+    return json.dumps({"conn_type": "recommendation_api", "password": "reload-token-for-tests", "extra": listed})
+
+
 class ReplicaServer:
     """One replica: a :class:`FakeReplica` behind HTTP that answers from the run's real files.
 
@@ -23,7 +31,7 @@ class ReplicaServer:
     they served; ``answers_from`` is the run that answers users although another one is reported.
     """
 
-    def __init__(self, stores: Stores) -> None:
+    def __init__(self, stores: Stores, address: tuple[str, int] = ("127.0.0.1", 0)) -> None:
         self.stores = stores
         self.replica = FakeReplica(stores.registry)
         self.replica.look()
@@ -33,10 +41,11 @@ class ReplicaServer:
         self.posts: list[tuple[ReloadRequest, str]] = []
         self.leases: list[LeaseRequest] = []
         self.reads = 0
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server = ThreadingHTTPServer(address, self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         self._thread.start()
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self.port = self._server.server_port
+        self.url = f"http://{address[0]}:{self.port}"
         self.replica.url = self.url
 
     def close(self) -> None:

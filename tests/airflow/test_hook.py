@@ -90,8 +90,22 @@ def test_the_test_button_names_the_replica_that_is_down(fleet: list[ReplicaServe
 
 def test_the_link_leads_to_what_is_served(fleet: list[ReplicaServer]) -> None:
     operator = RunVerifyOperator(task_id="verify", run_id="new")
-    link = ModelsLink().get_link(operator, ti_key=None)  # type: ignore[arg-type]
-    assert link == f"{fleet[0].url}/models"
+    links = {one.name: one.get_link(operator, ti_key=None) for one in operator.operator_extra_links}  # type: ignore[arg-type]
+    assert links == {
+        "Models served now": f"{fleet[0].url}/models",
+        "Models served now, replica 2": f"{fleet[1].url}/models",
+        "Models served now, replica 3": "",
+        "Models served now, replica 4": "",
+    }
+    assert len({one.xcom_key for one in operator.operator_extra_links}) == len(links)
+    assert ModelsLink().xcom_key == "_link_ModelsLink"
+
+
+def test_a_name_that_does_not_resolve_has_no_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A link is no reason for a traceback in the log of every task."""
+    unknown = {"conn_type": "recommendation_api", "host": "replicas.invalid", "extra": {"every_address": True}}
+    monkeypatch.setenv("AIRFLOW_CONN_RECOMMENDATION_API", json.dumps(unknown))
+    assert ModelsLink().get_link(RunVerifyOperator(task_id="verify", run_id="new"), ti_key=None) == ""  # type: ignore[arg-type]
 
 
 def test_the_provider_describes_what_is_there() -> None:

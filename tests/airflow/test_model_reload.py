@@ -70,6 +70,7 @@ def test_a_release_reaches_every_replica_and_is_proved(stores: Stores, fleet: li
         "changed": True,
         "previous_run_id": "old",
         "workers": 2,
+        "missing": [],
     }
     for server in fleet:
         assert [request.prepare for request, _ in server.posts] == [True, False]

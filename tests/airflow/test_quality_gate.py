@@ -21,9 +21,11 @@ from model_release.ledger import Event, of_release
 from model_release.paths import ReleasePaths
 from model_release.phases import Phase, phase_of
 from model_release.verdict import Verdict
+from model_release_airflow import look as looking
 from model_release_airflow.context import Stores
 from model_release_airflow.failures import GateRejectedError, record_failure
 from model_release_airflow.sensors.quality_gate import QualityGateSensor
+from model_release_airflow.triggers.evidence import Pace
 from tests.airflow.contexts import RELEASE_ID, context, fire
 from tests.fakes_monitoring import Reply, alert, fake_alertmanager, said
 from tests.gate_evidence import CANDIDATE, CURRENT, check, exposition, write_evidence
@@ -164,10 +166,33 @@ def test_an_alertmanager_that_stays_away_is_waited_for_without_a_slot(
         sensor = gate(policy)
         with pytest.raises(TaskDeferred) as deferred:
             sensor.execute(context(sensor))
-        event = fire(deferred.value.trigger)
+        asked = len(alertmanager.asked)
+        with monkeypatch.context() as patched:
+            patched.setattr(looking, "collect", None)  # the trigger asks this one question and reads no evidence
+            event = fire(deferred.value.trigger)
         assert event["status"] == "timed_out"
+        # of some 50 looks 0.1 s apart: after 0.1, 0.3, 0.7, 1.5, 3.1 s, and perhaps once more
+        assert 2 <= len(alertmanager.asked) - asked <= 6
         with pytest.raises(GateRejectedError, match="quiet"):
             sensor.execute_complete(context(sensor), event)
+
+
+def test_a_service_that_does_not_answer_is_asked_less_often() -> None:
+    """After twice the pause each time, up to half a minute or the pause itself; at every look once it answers again."""
+    pace, now, asked = Pace(5.0), 100.0, []
+    for _ in range(200):
+        if pace.due(now):
+            asked.append(now)
+            pace.note(now, answered=False)
+        now += 1.0
+    assert asked == [100.0, 110.0, 130.0, 160.0, 190.0, 220.0, 250.0, 280.0]
+    pace.note(now, answered=True)
+    assert pace.due(now)
+    pace.note(now, answered=False)
+    assert (pace.due(now + 9.0), pace.due(now + 10.0)) == (False, True)
+    slow = Pace(60.0)
+    slow.note(now, answered=False)
+    assert (slow.due(now + 59.0), slow.due(now + 60.0)) == (False, True)
 
 
 def test_the_wait_ends_with_a_rejection(good: ReleasePaths, policy: Path) -> None:

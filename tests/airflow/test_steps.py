@@ -69,7 +69,39 @@ def test_a_release_that_was_overtaken_is_not_registered(stores: Stores, fleet: l
         reload().execute(context(dag_run=old))
     assert current(stores) == "old"
     assert of_release(stores.ledger.read(), RELEASE_ID)[-1].event is Event.GATE_DECIDED
-    assert [request.prepare for request, _ in fleet[0].posts] == [True]
+    assert fleet[0].posts == []  # it does not even load it
+
+
+def test_a_release_carried_out_and_overtaken_fails_before_any_work(stores: Stores, fleet: list[ReplicaServer]) -> None:
+    """Cleared as a whole, or from ``model_reload`` on; the failure says in the ledger which kind it is."""
+    passed(stores)
+    reload().execute(context())
+    stores.registry.update(
+        lambda state: transitions.promote(state, run_id="old", release_id="later", at=utc_now(), cause="person")
+    )
+    posts, generation = len(fleet[0].posts), stores.registry.read().generation
+    for operator in (RunRegisterOperator(task_id="register", run_id="new"), reload()):
+        with pytest.raises(AirflowFailException, match="release 'later' made old current since") as caught:
+            operator.execute(context(operator))
+        record_failure(context(operator, exception=caught.value))
+        assert last(stores).details == {"error": "OutdatedReleaseError"}
+    assert (len(fleet[0].posts), stores.registry.read().generation) == (posts, generation)
+
+
+@pytest.mark.usefixtures("fleet")
+def test_who_lost_is_told_who_won(stores: Stores) -> None:
+    """Both gates decided on one generation; the message names the release that went first, and its run."""
+    publish_run(stores.paths, "third", seed=3)
+    execute(RunRegisterOperator(task_id="register", run_id="third", release_id="rival"))
+    passed(stores)
+    stores.registry.update(
+        lambda state: transitions.promote(state, run_id="third", release_id="rival", at=utc_now(), cause="person")
+    )
+    soon = SimpleNamespace(run_id="manual__1", triggering_user_name=None, run_after=utc_now() + timedelta(hours=1))
+    with pytest.raises(
+        AirflowFailException, match=r"GenerationConflictError: .* release 'rival' made third current at"
+    ):
+        reload().execute(context(dag_run=soon))
 
 
 def test_an_altered_run_is_not_registered(stores: Stores) -> None:
@@ -99,7 +131,7 @@ def test_real_requests_prove_a_release(stores: Stores, fleet: list[ReplicaServer
     passed(stores)
     run(reload())
     receipt = execute(verify())
-    assert receipt == {"run_id": "new", "mode": "primary", "replicas": 2, "requests": 10}
+    assert receipt == {"run_id": "new", "mode": "primary", "replicas": 2, "requests": 10, "missing": []}
     execute(verify())
     events = [entry.event for entry in of_release(stores.ledger.read(), RELEASE_ID)]
     assert events.count(Event.VERIFIED) == 1
@@ -247,7 +279,9 @@ def test_the_latch_stops_a_release_that_the_gate_passed(stores: Stores, fleet: l
     with pytest.raises(AirflowFailException):
         run(reload())
     execute(LatchOperator(task_id="latch", action="clear", reason="fixed"), run_id="latch-2")
-    with pytest.raises(AirflowFailException, match="somebody else changed it"):
+    with pytest.raises(
+        AirflowFailException, match=r"release 'recommendation_pipeline:latch-2' latch cleared at generation 3"
+    ):
         run(reload())
     passed(stores)
     assert run(reload())["run_id"] == "new"

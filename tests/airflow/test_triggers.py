@@ -12,7 +12,7 @@ import pytest
 from airflow.triggers.base import BaseTrigger
 
 from model_release_airflow.triggers.evidence import EvidenceTrigger
-from model_release_airflow.triggers.fleet import Commit, FleetAgreesTrigger
+from model_release_airflow.triggers.fleet import Commit, FleetAgreesTrigger, Told
 from model_release_airflow.triggers.trial import TrialTrigger
 
 TRIGGERS = [
@@ -33,6 +33,7 @@ TRIGGERS = [
         agreeing_reads=3,
         poll_seconds=1.0,
         deadline=7.25,
+        told=Told(quorum="80%", replicas=["http://a:1", "http://b:1"], acknowledged=["http://a:1"], again=2),
     ),
     TrialTrigger(
         run_id="new",

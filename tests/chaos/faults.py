@@ -1,35 +1,20 @@
-"""The faults, each injected while one task of a release runs or waits."""
+"""The faults, each injected while one task of a release runs or waits, or right after it."""
 
 from __future__ import annotations
 
 import os
 import signal
-import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import httpx
 
 from tests.chaos.proxy import Mode
-from tests.chaos.stack import ChaosStack, replica_name
+from tests.chaos.stack import PROMETHEUS, ChaosStack, replica_name
 
-DURATION_SECONDS = 6.0
+LASTS_SECONDS = 6.0
+FELT_SECONDS = 1.0  # after that a kill shows
 DAG, OTHER_DAG = "chaos_release", "chaos_other"
-STEPS = (
-    "register",
-    "quality_gate",
-    "shadow_20",
-    "judge_shadow_20",
-    "canary_10",
-    "judge_canary_10",
-    "canary_50",
-    "judge_canary_50",
-    "model_reload",
-    "verify",
-    "close_release",
-)
 
 
 @dataclass
@@ -42,6 +27,7 @@ class Target:
         dag_run_id: the release under way.
         run_id: what it releases.
         third_run_id: what another release would make current.
+        last_dag_run_id: the release before; None: there was none.
         others: DAG and DAG run of each other release that a fault started.
         count: faults so far; chooses the victim.
     """
@@ -51,6 +37,7 @@ class Target:
     dag_run_id: str
     run_id: str
     third_run_id: str
+    last_dag_run_id: str | None
     others: list[tuple[str, str]] = field(default_factory=list)
     count: int = 0
 
@@ -60,15 +47,33 @@ class Target:
         return self.count % self.stack.count
 
 
+@dataclass(frozen=True)
+class Fault:
+    """One kind of fault.
+
+    Attributes:
+        inject: does it while a step is at work; returns whom it hit.
+        lasts: seconds after which it is over, or shows.
+        states: of the task that it is done at; ``success`` and ``failed`` in case that one is over in no time.
+    """
+
+    inject: Callable[[Target, str], str]
+    lasts: float = FELT_SECONDS
+    states: frozenset[str] = frozenset({"running", "deferred", "success", "failed"})
+
+
 def _through_proxy(mode: Mode) -> Callable[[Target, str], str]:
     def inject(target: Target, _step: str) -> str:
-        number = target.victim
-        proxy = target.stack.faults[number]
-        proxy.set(mode)
-        threading.Timer(DURATION_SECONDS, proxy.set, (Mode.PASS,)).start()
-        return replica_name(number)
+        target.stack.faults[target.victim].set(mode, seconds=LASTS_SECONDS)
+        return replica_name(target.victim)
 
     return inject
+
+
+def _cut_all(target: Target, _step: str) -> str:
+    for proxy in target.stack.faults:
+        proxy.set(Mode.BLACK_HOLE, seconds=LASTS_SECONDS)
+    return "every replica"
 
 
 def _kill(name: str) -> Callable[[Target, str], str]:
@@ -87,7 +92,7 @@ def _kill_replica(target: Target, _step: str) -> str:
 
 def _pause_replica(target: Target, _step: str) -> str:
     name = replica_name(target.victim)
-    threading.Thread(target=target.stack.pause, args=(name, DURATION_SECONDS), daemon=True).start()
+    target.stack.pause(name, LASTS_SECONDS)
     return name
 
 
@@ -95,32 +100,43 @@ def _kill_worker(target: Target, _step: str) -> str:
     name = replica_name(target.victim)
     report = target.stack.reports()[name]
     if report is None or not report["workers"]:
-        return "nobody: the replica did not answer"
-    pid = int(report["workers"][0]["pid"])
+        raise LookupError(f"{name} has no worker to kill")
+    pid = int(report["workers"][target.count // target.stack.count % len(report["workers"])]["pid"])
     os.kill(pid, signal.SIGKILL)
     return f"{name}, worker {pid}"
 
 
 def _clear(target: Target, step: str) -> str:
+    return _cleared(target, target.dag_run_id, [step])
+
+
+def _clear_last(target: Target, _step: str) -> str:
+    if target.last_dag_run_id is None:
+        raise LookupError("there was no release before")
+    target.others.append((DAG, target.last_dag_run_id))
+    return _cleared(target, target.last_dag_run_id, ["register"])
+
+
+def _cleared(target: Target, dag_run_id: str, tasks: list[str]) -> str:
     body = {
         "dry_run": False,
-        "dag_run_id": target.dag_run_id,
-        "task_ids": [step],
+        "dag_run_id": dag_run_id,
+        "task_ids": tasks,
         "include_downstream": True,
         "only_failed": False,
         "reset_dag_runs": True,
     }
     answer = target.rest.post(f"/dags/{DAG}/clearTaskInstances", json=body)
     answer.raise_for_status()
-    return f"{len(answer.json()['task_instances'])} tasks"
+    return f"{len(answer.json()['task_instances'])} tasks of {dag_run_id}"
 
 
 def _duplicate(target: Target, _step: str) -> str:
     body = {"dag_run_id": target.dag_run_id, "logical_date": None, "conf": {"run_id": target.run_id}}
     status = target.rest.post(f"/dags/{DAG}/dagRuns", json=body).status_code
-    if status != 409:
+    if status != httpx.codes.CONFLICT:
         raise AssertionError(f"the same DAG run was taken twice: status {status}")
-    return "409"
+    return "Airflow, which said 409"
 
 
 def _second_release(target: Target, step: str) -> str:
@@ -131,55 +147,53 @@ def _second_release(target: Target, step: str) -> str:
     return dag_run_id
 
 
-AROUND_TASKS = ("task killed before its work", "task killed after its work")  # by the task itself: see kills.py
-FAULTS: Mapping[str, Callable[[Target, str], Any]] = {
-    "triggerer killed": _kill("triggerer"),
-    "scheduler killed": _kill("scheduler"),
-    "API server killed": _kill("airflow"),
-    "API worker killed": _kill_worker,
-    "replica killed": _kill_replica,
-    "replica stopped for 6 s": _pause_replica,
-    "slow": _through_proxy(Mode.SLOW),
-    "reset": _through_proxy(Mode.RESET),
-    "refused": _through_proxy(Mode.REFUSE),
-    "black hole for 6 s": _through_proxy(Mode.BLACK_HOLE),
-    "answers lost": _through_proxy(Mode.ANSWER_LOST),
-    "task cleared": _clear,
-    "same DAG run again": _duplicate,
-    "another release at once": _second_release,
+KILLED_BEFORE, KILLED_AFTER = "task killed before its work", "task killed after its work"
+SECOND, LAST_CLEARED = "another release at once", "last release cleared"
+FAULTS: Mapping[str, Fault] = {
+    KILLED_BEFORE: Fault(lambda _target, _step: "the task itself"),  # which does it: see kills.py
+    KILLED_AFTER: Fault(lambda _target, _step: "the task itself"),
+    "triggerer killed": Fault(_kill("triggerer")),
+    "scheduler killed": Fault(_kill("scheduler")),
+    "API server killed": Fault(_kill("airflow")),
+    "DAG processor killed": Fault(_kill("processor")),
+    "Prometheus killed": Fault(_kill(PROMETHEUS)),
+    "replica's worker killed": Fault(_kill_worker),
+    "replica killed": Fault(_kill_replica),
+    "replica stopped for 6 s": Fault(_pause_replica, LASTS_SECONDS),
+    "slow for 6 s": Fault(_through_proxy(Mode.SLOW), LASTS_SECONDS),
+    "reset for 6 s": Fault(_through_proxy(Mode.RESET), LASTS_SECONDS),
+    "refused for 6 s": Fault(_through_proxy(Mode.REFUSE), LASTS_SECONDS),
+    "black hole for 6 s": Fault(_through_proxy(Mode.BLACK_HOLE), LASTS_SECONDS),
+    "black hole to all for 6 s": Fault(_cut_all, LASTS_SECONDS),
+    "answers lost for 6 s": Fault(_through_proxy(Mode.ANSWER_LOST), LASTS_SECONDS),
+    "task cleared": Fault(_clear, states=frozenset({"success"})),
+    "same DAG run again": Fault(_duplicate),
+    SECOND: Fault(_second_release),
+    LAST_CLEARED: Fault(_clear_last),
 }
 
 
-def arm(target: Target, fault: str, steps: tuple[str, ...]) -> None:
-    """Leave word for the tasks that are to kill themselves."""
-    when = "before" if fault == AROUND_TASKS[0] else "after"
-    for step in steps:
-        (target.stack.home / "kills" / f"{step}.{when}").touch()
+def arm(target: Target, faults: Mapping[str, str]) -> None:
+    """Leave word for the tasks that are to kill themselves; ``faults``: which fault at which step."""
+    for step, fault in faults.items():
+        if fault in {KILLED_BEFORE, KILLED_AFTER}:
+            (target.stack.kills / f"{step}.{'before' if fault == KILLED_BEFORE else 'after'}").touch()
 
 
-def killed(target: Target, step: str) -> bool:
-    """Whether a task has killed itself; says so once."""
-    for when in ("before", "after"):
-        mark = target.stack.home / "kills" / f"{step}.{when}.done"
-        if mark.exists():
-            mark.unlink()
-            return True
-    return False
+def due(target: Target, fault: str, step: str, state: str) -> bool:
+    """Whether it is time for a fault: the task is at work, or, if it kills itself, it has done so."""
+    if fault not in {KILLED_BEFORE, KILLED_AFTER}:
+        return state in FAULTS[fault].states
+    done = target.stack.kills / f"{step}.{'before' if fault == KILLED_BEFORE else 'after'}.done"
+    if not done.exists():
+        return False
+    done.unlink()
+    return True
 
 
 def disarm(target: Target) -> None:
     """Take back what was not carried out."""
-    for mark in (target.stack.home / "kills").iterdir():
+    for mark in target.stack.kills.iterdir():
         mark.unlink()
     for proxy in target.stack.faults:
         proxy.set(Mode.PASS)
-
-
-def wait_for(what: str, holds: Callable[[], bool], seconds: float) -> float:
-    """Wait until ``holds``; return how many seconds that took, or raise ``TimeoutError``."""
-    started = time.monotonic()
-    while not holds():
-        if time.monotonic() - started > seconds:
-            raise TimeoutError(f"not in {seconds:g} s: {what}")
-        time.sleep(0.2)
-    return time.monotonic() - started

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,16 +13,22 @@ _CHANGES = {"committed", "put_back", "trial_ended"}
 _ENDS = {"put_back", "trial_ended"}
 
 
-def disagreements(registry: Json, reports: Mapping[str, Json | None], *, workers: int) -> list[str]:
+def release_id(dag_id: str, dag_run_id: str) -> str:
+    """Return the name of the release that a DAG run makes."""
+    return f"{dag_id}:{dag_run_id}"
+
+
+def disagreements(registry: Json, reports: Mapping[str, Json | None], *, workers: int, now: float) -> list[str]:
     """Return how the replicas differ from the registry: every worker, its generation, its current run and its candidate.
 
     Args:
         registry: ``model_registry.json``.
         reports: of each replica what ``GET /models`` answers; None: it did not.
         workers: how many each replica should have.
+        now: Unix time when they were asked: a candidate whose lease has run out by then is to be served by nobody.
     """
     found = []
-    current, candidate = _run(registry["current"]), _trial(registry["candidate"])
+    current, candidate = _run(registry["current"]), _trial(registry["candidate"], now)
     for replica, report in reports.items():
         if report is None:
             found.append(f"{replica} does not answer")
@@ -29,7 +36,7 @@ def disagreements(registry: Json, reports: Mapping[str, Json | None], *, workers
         if len(report["workers"]) != workers:
             found.append(f"{replica} has {len(report['workers'])} of {workers} workers")
         for worker in report["workers"]:
-            observed = (worker["generation"], worker["current"], _trial(worker["candidate"]))
+            observed = (worker["generation"], worker["current"], _trial(worker["candidate"], now))
             if observed != (registry["generation"], current, candidate):
                 found.append(
                     f"{replica} worker {worker['pid']} has {observed}, not generation {registry['generation']}"
@@ -43,6 +50,8 @@ def ledger_violations(registry: Json, ledger: Iterable[Json]) -> list[str]:
     Each generation is one change; one run is current after the last of them; no release makes a run current twice.
     """
     entries, found = list(ledger), []
+    written = Counter(json.dumps(dict(entry), sort_keys=True) for entry in entries)
+    found += [f"written {count} times: {line}" for line, count in written.items() if count > 1]
     changes = [entry for entry in entries if entry["event"] in _CHANGES and entry["generation"] is not None]
     of_generation: dict[int, set[tuple[str | None, str]]] = {}
     for entry in changes:
@@ -112,11 +121,32 @@ def outcome_of(release_id: str, ledger: Iterable[Json]) -> str:
     return state
 
 
+def outcome_violations(outcome: str, state: str, wanted: str | None, registry: Json) -> list[str]:
+    """Return where a release that was alone ended otherwise than it says.
+
+    Args:
+        outcome: from :func:`outcome_of`.
+        state: of the DAG run.
+        wanted: the run that is current after such an outcome.
+        registry: the desired state after it.
+    """
+    found = []
+    if _run(registry["current"]) != wanted:
+        found.append(f"by its outcome, {outcome}, {wanted} is current; by the registry {_run(registry['current'])}")
+    if (state, outcome) not in {("success", "new"), ("failed", "old")}:
+        found.append(f"Airflow says {state or 'nothing'}, and users get the {outcome} run")
+    return found
+
+
 def message_violations(texts: Sequence[str], release_ids: Iterable[str]) -> list[str]:
-    """Return what people were told twice, and what they were not told."""
-    found = [f"told {count} times: {text.splitlines()[0]}" for text, count in Counter(texts).items() if count > 1]
-    silent = [name for name in release_ids if not any(f"`{name}`" in text for text in texts)]
-    return found + [f"nobody was told how {name} ended" for name in silent]
+    """Return what people were told twice, and what they were not told: the same headline of the same release is once enough."""
+    found = []
+    for name in release_ids:
+        told = Counter(text.splitlines()[0] for text in texts if f"`{name}`" in text)
+        found += [f"told {count} times of {name}: {line}" for line, count in told.items() if count > 1]
+        if not told:
+            found.append(f"nobody was told how {name} ended")
+    return found
 
 
 def read_ledger(text: str) -> list[Json]:
@@ -145,7 +175,10 @@ def _run(current: Json | None) -> str | None:
     return None if current is None else str(current["run_id"])
 
 
-def _trial(candidate: Json | None) -> tuple[str, str, float, str] | None:
+def _trial(candidate: Json | None, now: float) -> tuple[str, str, float, str] | None:
     if candidate is None:
+        return None
+    until = candidate.get("lease_until")
+    if until is not None and dt.datetime.fromisoformat(until).timestamp() <= now:
         return None
     return candidate["run_id"], candidate["mode"], candidate["rollout"], candidate["release_id"]

@@ -3,230 +3,206 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
-import threading
+import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import httpx
 
-from scripts.local_stack import API_WORKERS
-from scripts.services import free_port
-from tests import monitoring
 from tests.chaos import invariants
-from tests.chaos.faults import AROUND_TASKS, DAG, FAULTS, STEPS, Target, arm, disarm, killed, wait_for
-from tests.chaos.stack import ChaosStack
-from tests.fakes_wecom import FakeWeCom, wecom
+from tests.chaos.faults import DAG, FAULTS, LAST_CLEARED, SECOND, Target, arm, disarm, due
+from tests.chaos.scene import OVER, Scene, wait_for
 
-AGREE_SECONDS = 60.0  # after a fault: until one generation is everywhere
-RELEASE_SECONDS = 600.0  # from its trigger to its end, with a fault at every step
-ALGORITHMS = ("personal_frequency", "next_basket", "popular")
-_OVER = {"success", "failed"}
+AGREE_SECONDS = 30.0  # once a fault is over: until one generation is everywhere
+RELEASE_SECONDS = 420.0  # from its trigger to its end, with a fault at every step
+TOLD_SECONDS = 60.0
+AIRFLOW_SECONDS = 180.0  # until what was killed last is up again
+POLL_SECONDS = 0.2
+FINISHED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 
 
 @dataclass
 class Injected:
-    """One fault: where, to whom, and how long until every worker of every replica agreed with the registry again."""
+    """One fault.
+
+    Attributes:
+        fault: its kind.
+        step: the task of the release it was done at.
+        state: of that task then, by Airflow.
+        whom: what it hit.
+        at: when, by the monotonic clock.
+        agreed_seconds: from then until every worker of every replica agreed with the registry, and still did so when the
+            fault was over; 0: nothing ever disagreed.
+    """
 
     fault: str
     step: str
+    state: str
     whom: str
+    at: float
     agreed_seconds: float | None = None
-    problem: str = ""
+
+    @property
+    def over(self) -> float:
+        """When it is over or shows, by the monotonic clock."""
+        return self.at + FAULTS[self.fault].lasts
 
 
 @dataclass
 class Released:
-    """One release with its faults, and how it ended."""
+    """One release with its faults, and how it ended.
 
-    fault: str
+    Attributes:
+        label: what was done to it.
+        dag_run_id: the release.
+        outcome: ``new``, ``old`` or ``neither``, by the ledger.
+        state: of the DAG run.
+        seconds: until it, and every other release that a fault started, had ended.
+        disturbed: pieces and connections between Airflow and replicas that the proxies did something to.
+        violations: what should not be.
+    """
+
+    label: str
     dag_run_id: str
     outcome: str = ""
     state: str = ""
     seconds: float = 0.0
+    disturbed: int = 0
     injected: list[Injected] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
 
 
-class Chaos:
-    """The stack, what people were told, and the checks."""
-
-    def __init__(self, stack: ChaosStack, robot: FakeWeCom, runs: Sequence[str]) -> None:
-        self.stack = stack
-        self.robot = robot
-        self.runs = runs
-        self.rest = stack.rest()
-        self._ended: list[str] = []
-
-    def registry(self) -> dict[str, Any]:
-        """Return the registry as it stands in its file; before the first release there is none."""
-        file = self.stack.home / "models" / "model_registry.json"
-        empty = {"generation": 0, "current": None, "candidate": None}
-        return dict(json.loads(file.read_text())) if file.exists() else empty
-
-    def ledger(self) -> list[invariants.Json]:
-        """Return the ledger as it stands in its file."""
-        return invariants.read_ledger((self.stack.home / "models" / "release_ledger.jsonl").read_text())
-
-    def disagreements(self) -> list[str]:
-        """Return how replicas differ from the registry now."""
-        return invariants.disagreements(self.registry(), self.stack.reports(), workers=API_WORKERS)
-
-    def trigger(self, dag_run_id: str, run_id: str) -> None:
-        """Start a release of a run."""
-        body = {"dag_run_id": dag_run_id, "logical_date": None, "conf": {"run_id": run_id}}
-        self.rest.post(f"/dags/{DAG}/dagRuns", json=body).raise_for_status()
-
-    def states(self, dag_run_id: str) -> dict[str, str] | None:
-        """Return the states of a release's tasks; None: Airflow does not answer."""
-        answer = self._get(f"/dags/{DAG}/dagRuns/{dag_run_id}/taskInstances")
-        return None if answer is None else {one["task_id"]: one["state"] or "" for one in answer["task_instances"]}
-
-    def state(self, dag_id: str, dag_run_id: str) -> str:
-        """Return the state of a DAG run; empty: Airflow does not answer."""
-        answer = self._get(f"/dags/{dag_id}/dagRuns/{dag_run_id}")
-        return "" if answer is None else str(answer["state"])
-
-    def _get(self, path: str) -> dict[str, Any] | None:
-        try:
-            answer = self.rest.get(path, timeout=5)
-            return dict(answer.json()) if answer.is_success else None
-        except (httpx.HTTPError, ValueError):
-            return None
-
-    def release(self, dag_run_id: str, fault: str, steps: Sequence[str]) -> Released:
-        """Release the run that is not current, with ``fault`` at each of ``steps``, and check what became of it."""
-        current = (self.registry()["current"] or {}).get("run_id")
-        first, second, third = self.runs
-        run_id = second if current == first else first
-        done = Released(fault, dag_run_id)
-        target = Target(self.stack, self.rest, dag_run_id, run_id, third)
-        if fault in AROUND_TASKS:
-            arm(target, fault, tuple(steps))
-        began = time.monotonic()
-        self.trigger(dag_run_id, run_id)
-        watchers: list[threading.Thread] = []
-        try:
-            self._inject(target, done, list(steps), watchers)
-            for dag_id, other in target.others:
-                wait_for(f"{other} ends", lambda d=dag_id, o=other: self.state(d, o) in _OVER, RELEASE_SECONDS)  # type: ignore[misc]
-        except TimeoutError as error:
-            done.violations.append(str(error))
-        finally:
-            disarm(target)
-        for watcher in watchers:
-            watcher.join()
-        done.seconds = time.monotonic() - began
-        self._check(target, done)
-        return done
-
-    def _inject(self, target: Target, done: Released, steps: list[str], watchers: list[threading.Thread]) -> None:
-        """Follow the release, and do the fault to each step when it is first seen to be at work."""
-        deadline, quiet = time.monotonic() + RELEASE_SECONDS, 0
-        while quiet < 5:
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{target.dag_run_id} has not ended after {RELEASE_SECONDS:g} s")
-            states = self.states(target.dag_run_id) or {}
-            for step in [step for step in steps if self._due(target, done.fault, step, states)]:
-                steps.remove(step)
-                watchers.append(self._injected(target, done, step))
-            state = self.state(DAG, target.dag_run_id)
-            quiet = quiet + 1 if state in _OVER else 0
-            done.state = state or done.state
-            time.sleep(0.1)
-
-    def _due(self, target: Target, fault: str, step: str, states: dict[str, str]) -> bool:
-        if fault in AROUND_TASKS:
-            return killed(target, step)
-        if fault == "task cleared":
-            return states.get(step) == "success"
-        return states.get(step) in {"running", "deferred", "success", "failed"}
-
-    def _injected(self, target: Target, done: Released, step: str) -> threading.Thread:
-        injected = Injected(done.fault, step, "the task itself")
-        done.injected.append(injected)
-        try:
-            if done.fault in FAULTS:
-                injected.whom = str(FAULTS[done.fault](target, step))
-        except (AssertionError, OSError, httpx.HTTPError, KeyError) as error:
-            injected.problem = f"not injected: {error}"
-        target.count += 1
-        watcher = threading.Thread(target=self._watch, args=(injected,), daemon=True)
-        watcher.start()
-        return watcher
-
-    def _watch(self, injected: Injected) -> None:
-        time.sleep(0.3)  # for the fault to be felt
-        try:
-            injected.agreed_seconds = 0.3 + wait_for("one generation", lambda: not self.disagreements(), AGREE_SECONDS)
-        except TimeoutError as error:
-            injected.problem = f"{error}: {'; '.join(self.disagreements())}"
-
-    def _check(self, target: Target, done: Released) -> None:
-        found = done.violations
-        try:
-            wait_for("one generation at the end", lambda: not self.disagreements(), AGREE_SECONDS)
-        except TimeoutError as error:
-            found += [str(error), *self.disagreements()]
-        registry, ledger = self.registry(), self.ledger()
-        found += invariants.ledger_violations(registry, ledger)
-        names = [f"{DAG}:{target.dag_run_id}", *(f"{dag_id}:{other}" for dag_id, other in target.others)]
-        done.outcome = invariants.outcome_of(names[0], ledger)
-        for name in names:
-            found += invariants.release_violations(name, invariants.outcome_of(name, ledger), registry, ledger)
-        self._ended += names
-        with contextlib.suppress(TimeoutError):  # the check below says of what
-            wait_for("people are told", lambda: not self._untold(), 60)
-        found += [f"{one.step}: {one.problem}" for one in done.injected if one.problem]
-        found += invariants.message_violations(self.robot.texts, self._ended)
-
-    def _untold(self) -> list[str]:
-        return [name for name in self._ended if not any(f"`{name}`" in text for text in self.robot.texts)]
+def release(scene: Scene, dag_run_id: str, label: str, faults: Mapping[str, str]) -> Released:
+    """Release a run that is not current, with the fault of each step in ``faults``, and check what became of it."""
+    before = scene.current
+    target = Target(scene.stack, scene.rest, dag_run_id, *scene.next_runs(), scene.last_dag_run_id)
+    done = Released(label, dag_run_id)
+    arm(target, faults)
+    wait_for("Airflow is healthy", scene.stack.airflow_is_healthy, AIRFLOW_SECONDS)
+    began, disturbed = time.monotonic(), scene.stack.disturbed
+    scene.trigger(DAG, dag_run_id, target.run_id)
+    try:
+        _follow(scene, target, done, dict(faults), began + RELEASE_SECONDS)
+    except TimeoutError as error:
+        done.violations.append(str(error))
+    finally:
+        disarm(target)
+    done.seconds, done.disturbed = time.monotonic() - began, scene.stack.disturbed - disturbed
+    done.violations += _agreed(scene, done)
+    done.violations += _checked(scene, target, done, before)
+    return done
 
 
-@contextmanager
-def chaos(home: Path, *, count: int = 3) -> Iterator[Chaos]:
-    """Give a stack with one run released and another ready, a Prometheus that watches it, and a robot that listens."""
-    port = free_port()
-    with wecom() as robot:
-        extra = {
-            "AIRFLOW_CONN_WECOM_ROBOT": robot.connection(),
-            "PROMETHEUS_URL": f"http://127.0.0.1:{port}",
-        }
-        stack = ChaosStack(home, extra=extra, count=count)
-        runs = stack.train(ALGORITHMS)
-        targets = [f"127.0.0.1:{one}" for one in stack.ports]
-        with stack, monitoring.prometheus(home / "prometheus", targets, port=port):
-            made = Chaos(stack, robot, runs)
-            wait_for("Airflow knows the DAG", lambda: made.rest.get(f"/dags/{DAG}").is_success, 90)
-            yield made
+def _follow(scene: Scene, target: Target, done: Released, faults: dict[str, str], deadline: float) -> None:
+    """Do each fault when its step is first seen at work, until this release and all that were started beside it have ended."""
+    ended = 0
+    while ended < 3:  # a task that was cleared just now takes a moment to be seen
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"it has not ended after {RELEASE_SECONDS:g} s: {scene.states(DAG, target.dag_run_id)}")
+        states = scene.states(DAG, target.dag_run_id)
+        for step, fault in list(faults.items()):
+            if due(target, fault, step, states.get(step, "")) and _injected(target, done, step, fault, states[step]):
+                del faults[step]
+                ended = 0
+        ended = ended + 1 if _all_over(scene, target, done, states) else 0
+        time.sleep(POLL_SECONDS)
 
 
-def plan(faults: Iterable[str], *, others_at: Sequence[str] = STEPS[1:9:2]) -> Iterator[tuple[str, Sequence[str]]]:
-    """Give each fault with the steps it is done at: all of them; another release at once costs one of its own each time."""
-    for fault in faults:
-        if fault == "another release at once":
-            yield from ((fault, (step,)) for step in others_at)
+def _all_over(scene: Scene, target: Target, done: Released, states: Mapping[str, str]) -> bool:
+    """Whether this release and all others have ended; asked of Airflow only when that is likely: its API server is busy."""
+    if not states or any(state not in FINISHED for state in states.values()):
+        return False
+    done.state = scene.state(DAG, target.dag_run_id)
+    return done.state in OVER and all(scene.state(*one) in OVER for one in target.others)
+
+
+def _injected(target: Target, done: Released, step: str, fault: str, state: str) -> bool:
+    """Do a fault; return False if that was not possible now: what it is to hit is down, or Airflow does not answer."""
+    at = time.monotonic()
+    try:
+        whom = FAULTS[fault].inject(target, step)
+    except AssertionError as error:
+        done.violations.append(f"{step}: {error}")
+        return True
+    except (LookupError, ProcessLookupError, httpx.HTTPError):
+        return False
+    done.injected.append(Injected(fault, step, state, whom, at))
+    target.count += 1
+    return True
+
+
+def _agreed(scene: Scene, done: Released) -> list[str]:
+    """Read off how long each fault was felt; return those after which one generation was not everywhere in time."""
+    found = []
+    deadline = max([time.monotonic(), *(one.over for one in done.injected)]) + AGREE_SECONDS
+    for one in done.injected:
+        one.agreed_seconds = scene.watch.agreed(one.at, one.over)
+        while one.agreed_seconds is None and time.monotonic() < deadline:
+            time.sleep(0.2)
+            one.agreed_seconds = scene.watch.agreed(one.at, one.over)
+        late = one.agreed_seconds is None or one.agreed_seconds > FAULTS[one.fault].lasts + AGREE_SECONDS
+        if late:
+            found.append(f"{one.step}, {one.fault}: not one generation in time: {scene.disagreements()}")
+    with contextlib.suppress(TimeoutError):
+        wait_for("one generation", lambda: not scene.disagreements(), AGREE_SECONDS)
+    return found + list(scene.disagreements())
+
+
+def _checked(scene: Scene, target: Target, done: Released, before: str | None) -> list[str]:
+    """Return what is wrong now that a release has ended: with files, replicas, and what people were told."""
+    registry, ledger = scene.registry(), scene.ledger()
+    own = invariants.release_id(DAG, target.dag_run_id)
+    others = [invariants.release_id(*one) for one in target.others]
+    done.outcome = invariants.outcome_of(own, ledger)
+    found = invariants.ledger_violations(registry, ledger)
+    for name in {own, *others}:
+        found += invariants.release_violations(name, invariants.outcome_of(name, ledger), registry, ledger)
+    if not target.others:
+        wanted = {"new": target.run_id, "old": before}.get(done.outcome)
+        found += invariants.outcome_violations(done.outcome, done.state, wanted, registry)
+    scene.ended(target.dag_run_id, target.others)
+    with contextlib.suppress(TimeoutError):  # what is missing then is said below
+        wait_for("people are told", lambda: not scene.untold(), TOLD_SECONDS)
+    return found + invariants.message_violations(scene.robot.texts, scene.releases)
+
+
+def plan(kinds: Iterable[str], steps: Sequence[str]) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """Give for each kind of fault the releases, and at which steps it is done to each: all of them, in one release.
+
+    Another release costs one of its own each time: every fourth step then, in four releases; and there is one last release.
+    """
+    for kind in kinds:
+        if kind == SECOND:
+            yield from ((kind, dict.fromkeys(steps[first::4], kind)) for first in range(4))
+        elif kind == LAST_CLEARED:
+            yield kind, dict.fromkeys(steps[1::4], kind)
         else:
-            yield fault, STEPS
+            yield kind, dict.fromkeys(steps, kind)
+
+
+def mixed(kinds: Sequence[str], steps: Sequence[str]) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """Give releases with another kind at each step: as many as there are kinds, and each kind is done once at each step."""
+    for first in range(len(kinds)):
+        place = first * len(steps) if math.gcd(len(kinds), len(steps)) == 1 else first
+        yield "mixed", {step: kinds[(place + number) % len(kinds)] for number, step in enumerate(steps)}
 
 
 def run(
-    made: Chaos, planned: Iterable[tuple[str, Sequence[str]]], results: Path, say: Callable[[str], None]
+    scene: Scene, planned: Iterable[tuple[str, Mapping[str, str]]], results: Path, say: Callable[[str], None]
 ) -> list[Released]:
-    """Carry out a plan; each release is appended to ``results`` as one line of JSON."""
-    found = [made.release("first", "none", ())]
-    for number, (fault, steps) in zip(itertools.count(1), planned, strict=False):
-        done = made.release(f"chaos_{number}", fault, steps)
+    """Carry out a plan; each release is appended to ``results`` as one line of JSON, and said."""
+    found = []
+    for number, (label, faults) in enumerate([("no fault", {}), *planned]):
+        try:
+            done = release(scene, f"chaos_{number}", label, faults)
+        except (httpx.HTTPError, TimeoutError) as error:  # the others are to be tried all the same
+            done = Released(label, f"chaos_{number}", violations=[f"it could not be carried out: {error!r}"])
         found.append(done)
         with results.open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(done), ensure_ascii=False) + "\n")
-        say(
-            f"{number:3} {fault}: {len(done.injected)} faults, {done.outcome}, {done.seconds:.0f} s, {done.violations or 'all well'}"
-        )
+        told = "; ".join(done.violations) or "all well"
+        say(f"{number:3} {label}: {len(done.injected)} faults, {done.outcome}, {done.seconds:.0f} s, {told}")
     return found

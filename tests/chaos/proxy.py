@@ -34,6 +34,7 @@ class FaultProxy:
         mode: what it does now; connections that are open notice.
         slow_seconds: pause before each piece in mode ``slow``.
         lost: answers that were dropped so far.
+        disturbed: pieces and connections that something was done to so far; those that were refused are not seen.
     """
 
     def __init__(self, upstream: int, *, slow_seconds: float = 0.5) -> None:
@@ -41,15 +42,29 @@ class FaultProxy:
         self.mode = Mode.PASS
         self.slow_seconds = slow_seconds
         self.lost = 0
+        self.disturbed = 0
+        self._faults = 0
+        self._lock = threading.Lock()
         self._closing = threading.Event()
         self._listener = _listen(0)
         self.port: int = self._listener.getsockname()[1]
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
-    def set(self, mode: Mode) -> None:
-        """Change the mode."""
-        self.mode = mode
+    def set(self, mode: Mode, *, seconds: float | None = None) -> None:
+        """Change the mode; with ``seconds`` back to ``pass`` after them, unless it was changed again meanwhile."""
+        with self._lock:
+            self._faults += 1
+            self.mode, mine = mode, self._faults
+        if seconds is not None:
+            timer = threading.Timer(seconds, self._end, (mine,))
+            timer.daemon = True
+            timer.start()
+
+    def _end(self, fault: int) -> None:
+        with self._lock:
+            if self._faults == fault:
+                self.mode = Mode.PASS
 
     def close(self) -> None:
         """End it; open connections break."""
@@ -64,7 +79,7 @@ class FaultProxy:
                 self._wait_while(Mode.REFUSE)
                 if self._closing.is_set():
                     return
-                self._listener = _listen(self.port)
+                self._listener = self._listen_again()
             try:
                 client, _ = self._listener.accept()
             except TimeoutError:
@@ -73,8 +88,17 @@ class FaultProxy:
                 return
             threading.Thread(target=self._connection, args=(client,), daemon=True).start()
 
+    def _listen_again(self) -> socket.socket:
+        while True:  # somebody's outgoing connection may have been given the port meanwhile: it ends soon
+            try:
+                return _listen(self.port)
+            except OSError:
+                if self._closing.wait(0.05):
+                    raise
+
     def _connection(self, client: socket.socket) -> None:
         if self.mode is Mode.RESET:
+            self.disturbed += 1
             _reset(client)
             return
         try:
@@ -108,6 +132,8 @@ class FaultProxy:
 
     def _let_through(self, *, answer: bool) -> bool:
         """Wait as the mode wants; return False if the connection is to break."""
+        disturbs = self.mode is not Mode.PASS and (answer or self.mode is not Mode.ANSWER_LOST)
+        self.disturbed += disturbs
         self._wait_while(Mode.BLACK_HOLE)
         match self.mode:
             case Mode.SLOW:

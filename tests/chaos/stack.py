@@ -12,8 +12,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import httpx
 
@@ -23,11 +22,14 @@ from pipeline.data_quality_v2 import check_data
 from pipeline.evaluate import evaluate
 from pipeline.train_models import train
 from scripts.local_stack import AIRFLOW, API_WORKERS, LocalStack
-from scripts.services import PROJECT, Service, free_port
+from scripts.services import Service, StackError, free_port
+from tests import monitoring
 from tests.chaos.proxy import FaultProxy
 from tests.live.shop import LAST_DAY, write_shop
 
 RESTART_SECONDS = 1.0
+PROMETHEUS = "prometheus"
+STEPS = "shadow:0.2:60 canary:0.1:60 canary:0.5:60"
 COMPONENTS = {"airflow": "api-server", "scheduler": "scheduler", "triggerer": "triggerer", "processor": "dag-processor"}
 _FAST = {  # what takes minutes by default, so that a release with a dozen faults ends in minutes
     "AIRFLOW__SCHEDULER__JOB_HEARTBEAT_SEC": "2",
@@ -45,27 +47,38 @@ budgets: {error_minutes: 1, inconclusive_minutes: 1}
 checks:
   - {name: ndcg-floor, kind: absolute, metric: ndcg_at_10, at_least: 0.02, minimum_users: 50}
 online:
-  budgets: {error_minutes: 2, inconclusive_minutes: 2}
-  minimum_minutes: 0.1
+  budgets: {error_minutes: 1.5, inconclusive_minutes: INCONCLUSIVE_MINUTES}
+  minimum_minutes: MINIMUM_MINUTES
   replicas: up{job="api"}
   maximum_age_seconds: 10
   step_seconds: 1
   checks:
-    - {name: nothing-degraded, kind: query, query: 'sum(recommendation_degraded_total{variant="candidate"}) or vector(0)', at_most: 0}
+    - name: nothing-degraded
+      kind: query
+      query: sum(recommendation_degraded_total{variant="candidate"}) or vector(0)
+      at_most: 0
 """
+
+
+def policy(*, minimum_minutes: float = 0.0) -> str:
+    """Return the policy; a trial passes after ``minimum_minutes`` if nothing is wrong with it."""
+    text = POLICY.replace("INCONCLUSIVE_MINUTES", str(minimum_minutes + 2))
+    return text.replace("MINIMUM_MINUTES", str(minimum_minutes))
 
 
 @dataclass
 class ChaosStack(LocalStack):
-    """Three replicas, each behind a proxy, and Airflow's four components.
+    """Replicas, each behind a proxy, Airflow's four components, and a Prometheus that watches the replicas.
 
     Attributes:
         count: how many replicas.
+        steps: of a release.
         ports: of the replicas themselves; Airflow knows the proxies' only.
         faults: the proxies.
     """
 
     count: int = 3
+    steps: str = STEPS
     ports: list[int] = field(default_factory=list)
     faults: list[FaultProxy] = field(default_factory=list)
 
@@ -79,24 +92,40 @@ class ChaosStack(LocalStack):
         dags = self.home / "dags"
         dags.mkdir(parents=True, exist_ok=True)
         shutil.copy(Path(__file__).with_name("chaos_dag.py"), dags)
-        (self.home / "kills").mkdir(exist_ok=True)
-        (self.home / "release_policy.yaml").write_text(POLICY)
+        self.kills = self.home / "kills"
+        self.kills.mkdir(exist_ok=True)
+        self.prometheus_port = free_port()
+        (self.home / "release_policy.yaml").write_text(policy())
+        (self.home / "waiting_policy.yaml").write_text(policy(minimum_minutes=30))
         own = {
             **_FAST,
             "AIRFLOW_CONN_RECOMMENDATION_API": json.dumps(connection),
             "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
+            "PROMETHEUS_URL": f"http://127.0.0.1:{self.prometheus_port}",
+            "CHAOS_STEPS": self.steps,
         }
         self.extra = {**own, **self.extra}
+        self._clients = [
+            httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=2, trust_env=False) for port in self.ports
+        ]
         self._resting: set[str] = set()
         self._closing = threading.Event()
         self._keeper = threading.Thread(target=self._keep_up, daemon=True)
 
     def start_api(self) -> None:
-        """Start the replicas."""
+        """Start the replicas, and what watches them."""
         for number, port in enumerate(self.ports):
-            command = [sys.executable, "-m", "recommendation_api", "--host", "127.0.0.1", "--port", str(port)]
             name = replica_name(number)
+            command = [sys.executable, "-m", "recommendation_api", "--host", "127.0.0.1", "--port", str(port)]
             self.start_service(name, [*command, "--workers", str(API_WORKERS)], self.home / "logs" / f"{name}.log")
+        program = monitoring.tool(PROMETHEUS)
+        if program is None:
+            raise StackError("prometheus not found: bash scripts/debian_tools.sh fetches it")
+        arguments = monitoring.prometheus_arguments(
+            self.home / PROMETHEUS, [f"127.0.0.1:{port}" for port in self.ports]
+        )
+        command = [str(program), *arguments, f"--web.listen-address=127.0.0.1:{self.prometheus_port}"]
+        self.start_service(PROMETHEUS, command, self.home / "logs" / "prometheus.log")
 
     def start_airflow(self) -> None:
         """Start the components, the API server under the name ``airflow``."""
@@ -105,61 +134,82 @@ class ChaosStack(LocalStack):
         shutil.copy(Path(__file__).with_name("kills.py"), settings)
         self.prepare_airflow()
         self.airflow("db", "migrate")
-        for name in COMPONENTS:
-            self.start_component(name)
-        if not self._keeper.is_alive():
-            self._keeper.start()
-
-    def start_component(self, name: str) -> None:
-        """Start one of :data:`COMPONENTS`."""
-        self.start_service(name, [AIRFLOW, COMPONENTS[name]], self.home / "logs" / f"{name}.log")
+        for name, component in COMPONENTS.items():
+            self.start_service(name, [AIRFLOW, component], self.home / "logs" / f"{name}.log")
+        self._keeper.start()
 
     def kill(self, name: str) -> None:
-        """SIGKILL a service with all its processes, as the end of its control group would be; it is started again."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid(name), signal.SIGKILL)
+        """SIGKILL a service with all its processes, as the end of its control group would be; it is started again.
+
+        Raises:
+            LookupError: it is down already.
+        """
+        _signal(family(self.pid(name)), signal.SIGKILL)
 
     def pause(self, name: str, seconds: float) -> None:
-        """SIGSTOP a service with all its processes, and go on after ``seconds``."""
-        group = self.pid(name)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(group, signal.SIGSTOP)
-            time.sleep(seconds)
-            os.killpg(group, signal.SIGCONT)
+        """SIGSTOP a service with all its processes now, and let it go on after ``seconds``."""
+        pids = family(self.pid(name))
+        _signal(pids, signal.SIGSTOP)
+        going_on = threading.Timer(seconds, _signal, (pids, signal.SIGCONT))
+        going_on.daemon = True
+        going_on.start()
 
-    def rest_for_good(self, names: list[str]) -> None:
-        """Kill services, and do not start them again."""
-        self._resting |= set(names)
-        for name in names:
+    def kill_airflow(self) -> None:
+        """SIGKILL all of Airflow; nothing of it is started again before :meth:`revive_airflow`."""
+        self._resting |= set(COMPONENTS)
+        for name in COMPONENTS:
             self.kill(name)
 
+    def revive_airflow(self) -> None:
+        """Let what keeps everything up start Airflow again, and wait for it."""
+        self._resting -= set(COMPONENTS)
+        while any(_is_dead(self.services[name]) for name in COMPONENTS):
+            time.sleep(0.1)
+        self.wait_for_airflow()
+
     def pid(self, name: str) -> int:
-        """Return the process, and so the process group, of a service."""
-        process = self.services[name].process
-        assert process is not None
-        return process.pid
+        """Return the process, and so the process group, of a service.
+
+        Raises:
+            LookupError: it is down.
+        """
+        service = self.services[name]
+        if service.process is None or _is_dead(service):
+            raise LookupError(f"{name} is down")
+        return service.process.pid
 
     def stop(self) -> None:
         """End everything."""
         self._closing.set()
         if self._keeper.is_alive():
             self._keeper.join()
+        for name in self.services:
+            with contextlib.suppress(LookupError):
+                _signal(family(self.pid(name)), signal.SIGCONT)
         super().stop()
+        for client in self._clients:
+            client.close()
         for proxy in self.faults:
             proxy.close()
 
     def _keep_up(self) -> None:
         while not self._closing.wait(0.2):
-            for name, service in list(self.services.items()):
-                if name not in self._resting and _is_dead(service):
-                    time.sleep(RESTART_SECONDS)
-                    if not self._closing.is_set():
-                        service.stop(number=signal.SIGKILL)
-                        service.start()
+            dead = [service for service in list(self.services.values()) if _is_dead(service)]
+            if not dead or self._closing.wait(RESTART_SECONDS):
+                continue
+            for service in dead:
+                if service.name not in self._resting:
+                    service.stop(number=signal.SIGKILL)
+                    service.start()
+
+    @property
+    def disturbed(self) -> int:
+        """How many pieces and connections the proxies did something to so far."""
+        return sum(proxy.disturbed for proxy in self.faults)
 
     def reports(self) -> dict[str, dict[str, Any] | None]:
         """Return what each replica says it serves, asked directly; None: it does not answer."""
-        return {replica_name(number): _models(port) for number, port in enumerate(self.ports)}
+        return {replica_name(number): _models(client) for number, client in enumerate(self._clients)}
 
     def train(self, algorithms: tuple[str, ...]) -> list[str]:
         """Make one run of each algorithm, evaluated and ready to be released."""
@@ -171,16 +221,6 @@ class ChaosStack(LocalStack):
             evaluate(config, paths, run_id)
         return made
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Stop."""
-        self.stop()
-
-    def __enter__(self) -> Self:
-        """Start."""
-        return self.start()
-
 
 def replica_name(number: int) -> str:
     """Return the name of a replica's service; the stack waits for the first."""
@@ -191,12 +231,29 @@ def _is_dead(service: Service) -> bool:
     return service.process is None or service.process.poll() is not None
 
 
-def _models(port: int) -> dict[str, Any] | None:
+def _models(client: httpx.Client) -> dict[str, Any] | None:
     try:
-        answer = httpx.get(f"http://127.0.0.1:{port}/models", timeout=2, trust_env=False)
+        answer = client.get("/models")
         return dict(answer.json()) if answer.is_success else None
     except (httpx.HTTPError, ValueError):
         return None
 
 
-__all__ = ["COMPONENTS", "PROJECT", "ChaosStack", "replica_name"]
+def family(pid: int) -> list[int]:
+    """Return a process and all its descendants, parents first, whatever groups they are in: what a control group would hold."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError, IndexError, ValueError):
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                children.setdefault(parent, []).append(int(entry.name))
+    found = [pid]
+    for one in found:  # it grows meanwhile
+        found += children.get(one, [])
+    return found
+
+
+def _signal(pids: list[int], number: int) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)

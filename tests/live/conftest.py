@@ -38,7 +38,8 @@ def installation(tmp_path_factory: pytest.TempPathFactory, robot: FakeWeCom) -> 
     shutil.copy(Path(__file__).with_name("faults.py"), settings)
     dags = home / "dags"
     shutil.copytree(PROJECT / "dags", dags, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(Path(__file__).with_name("trial_dag.py"), dags)
+    for name in ("trial_dag.py", "approval_dag.py"):
+        shutil.copy(Path(__file__).with_name(name), dags)
     write_documented_dags(dags)
     extra = {
         "AIRFLOW__CORE__DAGS_FOLDER": str(dags),

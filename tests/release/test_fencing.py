@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from model_release import reversal
-from model_release.errors import IllegalMoveError, OutdatedReleaseError
+from model_release import reversal, rollout
+from model_release.errors import GenerationConflictError, IllegalMoveError, OutdatedReleaseError
+from model_release.fencing import expect_unmoved
 from model_release.ledger import Event
 from model_release.rollout import Move
 from tests.fake_replicas import NOW
@@ -108,3 +109,38 @@ def test_when_it_was_asked_for_stands_in_the_ledger(world: World) -> None:
     release(world, "run-a", "r1", asked=5, at=6)
     (commit,) = [entry for entry in world.ledger.read() if entry.event is Event.COMMITTED]
     assert commit.details == {"asked_at": minutes(5).isoformat()}
+
+
+@pytest.mark.parametrize("mode", ["primary", "shadow"])
+def test_who_lost_is_told_who_won(world: World, mode: str) -> None:
+    """Two releases whose gates decided on one generation: the second commit names the first, and moves nothing."""
+    trial = {"mode": mode, "rollout": 0.1, "lease_seconds": 60} if mode != "primary" else {}
+    loser = Move(run_id="run-a", release_id="r1", asked_at=minutes(9), **trial)  # type: ignore[arg-type]
+    release(world, "run-c", "r0", asked=0, at=1)
+    world.gate(loser)
+    release(world, "run-b", "r2", asked=5, at=6, mode=mode)
+    state = world.store.read()
+    did = "made run-b current" if mode == "primary" else "put run-b on trial"
+    with pytest.raises(GenerationConflictError, match=f"release 'r2' {did} at generation 2;"):
+        world.commit(loser, at=minutes(10))
+    assert world.store.read() == state
+
+
+@pytest.mark.parametrize("mode", ["primary", "shadow"])
+def test_who_won_is_known_before_the_ledger_knows(world: World, mode: str) -> None:
+    """The winner may be between registry and ledger, or dead there."""
+    release(world, "run-c", "r0", asked=0, at=1)
+    release(world, "run-b", "r2", asked=5, at=6, mode=mode)
+    world.paths.ledger.unlink()
+    with pytest.raises(GenerationConflictError, match=r"release 'r2' .*run-b"):
+        expect_unmoved(world.store.read(), world.ledger, 1)
+
+
+def test_an_old_release_is_refused_before_any_replica_works(world: World) -> None:
+    """Step 0 says what the commit would say; a rollback and a person keep their own rules."""
+    release(world, "run-a", "r2", asked=5, at=10)
+    old = Move(run_id="run-b", release_id="r1", asked_at=minutes(1))
+    with pytest.raises(OutdatedReleaseError):
+        rollout.check(world.store, world.ledger, old)
+    rollout.check(world.store, world.ledger, old, cause="rollback")
+    rollout.check(world.store, world.ledger, Move(run_id="run-b", release_id="r1", asked_at=minutes(5)))

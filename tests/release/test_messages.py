@@ -26,6 +26,8 @@ COMMITTED = entry(Event.COMMITTED, run_id="new", previous_run_id="old", generati
 RELEASED = entry(Event.RELEASED, run_id="new", generation=7, mode="primary")
 VERIFIED = entry(Event.VERIFIED, run_id="new", generation=7)
 FAILED = entry(Event.FAILED, reason="verify failed: 3 answers are wrong")
+OUTDATED = entry(Event.FAILED, reason="register failed: asked for earlier", details={"error": "OutdatedReleaseError"})
+LOST = entry(Event.FAILED, reason="model_reload failed: r2 won", details={"error": "GenerationConflictError"})
 PUT_BACK = entry(
     Event.PUT_BACK, run_id="old", previous_run_id="new", generation=8, mode="primary", reason="not verified"
 )
@@ -53,6 +55,11 @@ ENDED = (
         ((*TRIAL, VERIFIED), False, "🧪 On trial: new", True),
         ((entry(Event.REJECTED, run_id="new", reason="worse"),), True, "⛔ Rejected by the gate: new", False),
         ((FAILED,), True, "❌ Failed", False),
+        ((OUTDATED,), True, "⏸️ Overtaken, nothing moved", False),
+        ((LOST,), True, "⏸️ Another release went first", False),
+        ((COMMITTED, RELEASED, VERIFIED, OUTDATED), True, "⏸️ Overtaken, nothing moved", False),
+        ((COMMITTED, RELEASED, PUT_BACK, ROLLED_BACK, OUTDATED), True, "⏸️ Overtaken, nothing moved", False),
+        ((COMMITTED, LOST, PUT_BACK, ROLLED_BACK), True, "↩️ Put back: old", False),
         ((COMMITTED, RELEASED, PUT_BACK, ROLLED_BACK, FAILED), True, "↩️ Put back: old", False),
         ((COMMITTED, ROLLED_BACK, VERIFIED), False, "↩️ Rolled back: new", False),
         ((COMMITTED,), True, "❌ Ended before it was proved: new", False),

@@ -255,3 +255,19 @@ def test_placeholders_and_always_made_checks_stand_in_the_reference() -> None:
     agree(found, {f"${name}" for name in PLACEHOLDERS}, "placeholders")
     made = [("release-policy.md", "Always checked"), ("release-policy-online.md", "Always checked during a trial")]
     agree({code for where in made for row in table(*where, "check") for code in codes(row[0])}, set(RESERVED), "names")
+
+
+@pytest.mark.parametrize("quorum", ["all", "1%", "80%", "100%", 1, 3])
+def test_a_quorum_is_all_a_share_or_a_count(quorum: int | str) -> None:
+    """Each is read as it is written; without one everybody is needed."""
+    assert policy(check("absolute"), quorum=quorum).quorum == quorum
+    assert policy(check("absolute")).quorum == "all"
+
+
+@pytest.mark.parametrize("quorum", [0, -1, True, 2.0, "0%", "101%", "80", "80 %", "08%", "most", "", None, [3]])
+def test_what_is_no_quorum_is_refused_in_one_sentence(quorum: object) -> None:
+    """The key and the value are named, and what would be accepted."""
+    with pytest.raises(ConfigurationError) as caught:
+        policy(check("absolute"), quorum=quorum)
+    assert str(caught.value).count("quorum") == 2
+    assert f"quorum: {quorum!r} is no quorum: all, a share from 1% to 100% such as 80%, or a count" in str(caught.value)

@@ -8,15 +8,21 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import httpx
 from airflow.providers.http.hooks.http import HttpHook
+from airflow.sdk.exceptions import AirflowNotFoundException
 
 from model_release.adapters.addresses import check_url
+from model_release.adapters.plain_service_client import PlainServiceClient
 from model_release.adapters.recommendation_api_client import RecommendationApiClient
+from model_release.adapters.service_mapping import read_mapping
 from model_release.errors import ConfigurationError, ModelReleaseError, ReplicaUnreachableError
+from model_release_airflow.context import Stores
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
+Client = RecommendationApiClient | PlainServiceClient
 DEFAULT_CONN_ID = "recommendation_api"
 
 
@@ -25,7 +31,7 @@ class RecommendationApiHook(HttpHook):
 
     Which replicas there are, the first that applies: the list ``replicas`` in the connection's extra; every address
     that the host's name resolves to, with ``"every_address": true`` in the extra; else host and port.  The password
-    is the reload token.
+    is the reload token.  With ``service`` in the extra they are replicas of somebody else's service.
 
     :param recommendation_api_conn_id: The connection.
     :param timeout_seconds: For reads.
@@ -58,24 +64,59 @@ class RecommendationApiHook(HttpHook):
         return dict(CONNECTION_FORM)
 
     @contextmanager
-    def replicas(self, connection: Connection | None = None) -> Iterator[Sequence[RecommendationApiClient]]:
+    def replicas(self, connection: Connection | None = None) -> Iterator[Sequence[Client]]:
         """Give a client of every replica, closed at the end.
 
         :param connection: The connection, if it was read already.
         """
-        known = connection if connection is not None else self.get_connection(self.http_conn_id)
-        with ExitStack() as opened:
-            yield [
-                opened.enter_context(
-                    RecommendationApiClient(
-                        url,
-                        token=known.password or None,
-                        timeout_seconds=self.timeout_seconds,
-                        reload_timeout_seconds=self.reload_timeout_seconds,
-                    )
+        known = connection if connection is not None else self._known()
+        with ExitStack() as opened, self._hint():
+            clients: list[Client] = [self._client(url, known) for url in self.addresses(known)]
+            for client in clients:
+                opened.callback(client.close)
+            yield clients
+
+    def _client(self, url: str, connection: Connection) -> Client:
+        """Return the client of one replica: of somebody else's service, if the extra describes one."""
+        service = connection.extra_dejson.get("service")
+        common: dict[str, Any] = {
+            "token": connection.password or None,
+            "timeout_seconds": self.timeout_seconds,
+            "reload_timeout_seconds": self.reload_timeout_seconds,
+        }
+        if service is None:
+            return RecommendationApiClient(url, **common)
+        mapping = read_mapping(service, connection=self.http_conn_id)
+        return PlainServiceClient(url, mapping=mapping, registry=Stores.from_environment().registry, **common)
+
+    def _known(self) -> Connection:
+        """Return the connection.
+
+        Raises:
+            ConfigurationError: there is none; says how to make one.
+        """
+        try:
+            return self.get_connection(self.http_conn_id)
+        except AirflowNotFoundException as error:
+            raise ConfigurationError(
+                f"Airflow has no connection {self.http_conn_id!r}, which says where the recommendation API is; on a laptop: "
+                f"export AIRFLOW_CONN_{self.http_conn_id.upper()}="
+                """'{"conn_type": "recommendation_api", "schema": "http", "host": "127.0.0.1", "port": 8000}'"""
+            ) from error
+
+    @contextmanager
+    def _hint(self) -> Iterator[None]:
+        """Say what to do about a replica that nobody listens at."""
+        try:
+            yield
+        except ReplicaUnreachableError as error:
+            if isinstance(error.__cause__, httpx.ConnectError):
+                port = urlsplit(error.replica).port or 80
+                error.add_note(
+                    f"is the recommendation API running? On a laptop: python -m recommendation_api --port {port}; "
+                    f"connection {self.http_conn_id!r} says where it should be"
                 )
-                for url in self.addresses(known)
-            ]
+            raise
 
     def addresses(self, connection: Connection) -> list[str]:
         """Return the base address of every replica, each once.
@@ -129,13 +170,13 @@ def every_address(base: str) -> list[str]:
     return [f"http://{f'[{host}]' if ':' in host else host}:{port}{parts.path}" for host in hosts]
 
 
-def _serves(replica: RecommendationApiClient) -> str:
+def _serves(replica: Client) -> str:
     report = replica.models()
     if report.problem is not None:
         raise ReplicaUnreachableError(f"{replica.url} can't read the registry: {report.problem}", replica=replica.url)
     runs = sorted({worker.current or "no run" for worker in report.workers})
-    generations = sorted({worker.generation for worker in report.workers})
+    generations = sorted({worker.generation for worker in report.workers if worker.generation is not None})
     return (
         f"{replica.url}: {len(report.workers)} of {report.workers_expected} workers serve {', '.join(runs)} "
-        f"at generation {', '.join(map(str, generations))}"
+        f"at generation {', '.join(map(str, generations)) or 'not told'}"
     )

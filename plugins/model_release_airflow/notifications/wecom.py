@@ -51,20 +51,29 @@ class WeComRobotNotifier(BaseNotifier):
             failed=self.failed,
             link=dag_run_link(context),
         )
-        if not self._claim(context, stores, release_id, message.fact):
-            self.log.info("told already: %s", message.title)
-            return
-        self.log.log(logging.INFO if message.good else logging.WARNING, "%s", message.markdown)
-        try:
-            tell_robot(self.conn_id, message)
-        except ModelReleaseError as error:  # no message is worth a release; a key that is none is one of these
-            self.log.exception("the robot was not told")
-            self._claim(context, stores, release_id, f"{message.fact}: not sent: {error}")
+        tell_once(stores, message, release_id=release_id, by=actor(context), log=self.log, conn_id=self.conn_id)
 
-    def _claim(self, context: Mapping[str, Any], stores: Stores, release_id: str, fact: str) -> bool:
-        """Write down that ``fact`` is told, before it is; return False if somebody did so already."""
-        entry = LedgerEntry(at=utc_now(), event=Event.NOTIFIED, release_id=release_id, by=actor(context), reason=fact)
-        return stores.ledger.append(entry)
+
+def tell_once(
+    stores: Stores, message: Message, *, release_id: str, by: str, log: Any, conn_id: str = DEFAULT_CONN_ID
+) -> bool:
+    """Tell the log and the robot, unless somebody did so already; return whether this was the first time."""
+    if not _claim(stores, release_id, by, message.fact):
+        log.info("told already: %s", message.title)
+        return False
+    log.log(logging.INFO if message.good else logging.WARNING, "%s", message.markdown)
+    try:
+        tell_robot(conn_id, message)
+    except ModelReleaseError as error:  # no message is worth a release; a key that is none is one of these
+        log.exception("the robot was not told")
+        _claim(stores, release_id, by, f"{message.fact}: not sent: {error}")
+    return True
+
+
+def _claim(stores: Stores, release_id: str, by: str, fact: str) -> bool:
+    """Write down that ``fact`` is told, before it is; return False if somebody did so already."""
+    entry = LedgerEntry(at=utc_now(), event=Event.NOTIFIED, release_id=release_id, by=by, reason=fact)
+    return stores.ledger.append(entry)
 
 
 def tell_robot(conn_id: str, message: Message) -> None:

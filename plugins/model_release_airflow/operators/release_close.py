@@ -15,6 +15,7 @@ from model_release.phases import Phase, may_stay, phase_of, record
 from model_release_airflow.context import Stores, actor, decisions_fail, optional_text, release_id_of
 from model_release_airflow.failures import record_failure
 from model_release_airflow.hooks.recommendation_api import DEFAULT_CONN_ID, RecommendationApiHook
+from model_release_airflow.roll import quorum_of
 from model_release_airflow.way_back import put_back
 
 _SAID = frozenset({Event.FAILED, Event.REJECTED})
@@ -30,16 +31,18 @@ class ReleaseCloseOperator(BaseOperator):
     Returns ``{release_id, phase}``.
 
     :param release_id: Which release; default: derived from the DAG run. (templated)
+    :param policy: The policy file whose ``quorum`` counts; default: ``RELEASE_POLICY``. (templated)
     :param conn_id: The connection of the recommendation API.
     :param put_back_seconds: How long the replicas may take to go back.
     """
 
-    template_fields: Sequence[str] = ("release_id",)
+    template_fields: Sequence[str] = ("release_id", "policy")
 
     def __init__(
         self,
         *,
         release_id: str | None = None,
+        policy: str | None = None,
         conn_id: str = DEFAULT_CONN_ID,
         put_back_seconds: float = 60.0,
         **kwargs: Any,
@@ -47,6 +50,7 @@ class ReleaseCloseOperator(BaseOperator):
         kwargs.setdefault("on_failure_callback", record_failure)
         super().__init__(**kwargs)
         self.release_id = release_id
+        self.policy = policy
         self.conn_id = conn_id
         self.put_back_seconds = put_back_seconds
 
@@ -72,15 +76,15 @@ class ReleaseCloseOperator(BaseOperator):
 
     def _put_back(self, context: Mapping[str, Any], stores: Stores, release_id: str, phase: Phase) -> None:
         why = "rejected or failed on trial" if phase is Phase.VERIFIED else "not verified"
-        with RecommendationApiHook(self.conn_id).replicas() as replicas:
-            back = put_back(
-                stores,
-                replicas,
-                release_id=release_id,
-                by=actor(context),
-                reason=f"the release ended {phase}, {why}",
-                seconds=self.put_back_seconds,
-            )
+        back = put_back(
+            stores,
+            RecommendationApiHook(self.conn_id),
+            quorum=quorum_of(optional_text(self.policy)),
+            release_id=release_id,
+            by=actor(context),
+            reason=f"the release ended {phase}, {why}",
+            seconds=self.put_back_seconds,
+        )
         self.log.warning(back.message)
         if not back.proved:
             raise AirflowException(back.message)  # tried again: the registry is right already, the replicas lag

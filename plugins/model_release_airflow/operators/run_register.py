@@ -10,7 +10,7 @@ from airflow.sdk import BaseOperator
 from model_release import registry as transitions
 from model_release.announcement import of_run
 from model_release.contract import utc_now
-from model_release.fencing import asked_details, check_not_outdated, check_not_superseded
+from model_release.fencing import asked_details, check_not_overtaken
 from model_release.ledger import Event, LedgerEntry
 from model_release.phases import record
 from model_release_airflow import assets
@@ -44,8 +44,10 @@ class RunRegisterOperator(BaseOperator):
         release_id = release_id_of(context, optional_text(self.release_id))
         at = utc_now()
         with decisions_fail():
-            self._check_not_overtaken(context, stores, release_id)
-            known = stores.registry.read().registered(self.run_id)
+            before = stores.registry.read()
+            # said at once: the commit would say it after all the work
+            check_not_overtaken(before, stores.ledger.read(), release_id=release_id, asked_at=asked_at(context))
+            known = before.registered(self.run_id)
             manifest = stores.runs.verify(self.run_id, manifest_sha256=known.manifest_sha256 if known else None)
             sha256 = stores.runs.manifest_sha256(self.run_id)
             registry = stores.registry.update(
@@ -70,10 +72,3 @@ class RunRegisterOperator(BaseOperator):
         new = of_run(registry, run_id=self.run_id, release_id=release_id, algorithm=manifest.algorithm.name)
         assets.announce(context, self.outlets, assets.RUN, new)
         return {"run_id": self.run_id, "manifest_sha256": sha256, "generation": registry.generation}
-
-    @staticmethod
-    def _check_not_overtaken(context: Mapping[str, Any], stores: Stores, release_id: str) -> None:
-        """Say at once what the commit would say after all the work: a release that was overtaken moves nothing."""
-        registry, entries = stores.registry.read(), stores.ledger.read()
-        check_not_superseded(registry, entries, release_id=release_id)
-        check_not_outdated(registry, entries, release_id=release_id, asked_at=asked_at(context))

@@ -8,20 +8,20 @@ from typing import Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
-from model_release import fleet
-from model_release.adapters.recommendation_api_client import RecommendationApiClient
 from model_release.announcement import of_release_verified
 from model_release.artifact import GoldenRequest
+from model_release.attendance import attend, without
 from model_release.contract import utc_now
 from model_release.ledger import Event, LedgerEntry
 from model_release.phases import record
-from model_release.registry import Registry
+from model_release.policy.quorum import needed
 from model_release.verification import objection, questions, serving_runs
 from model_release_airflow import assets
 from model_release_airflow.context import Stores, actor, decisions_fail, optional_text, release_id_of
 from model_release_airflow.failures import record_failure
-from model_release_airflow.hooks.recommendation_api import DEFAULT_CONN_ID, RecommendationApiHook
-from model_release_airflow.operators.links import ModelsLink
+from model_release_airflow.hooks.recommendation_api import DEFAULT_CONN_ID, Client, RecommendationApiHook
+from model_release_airflow.operators.links import MODELS_LINKS
+from model_release_airflow.roll import quorum_of
 from model_release_airflow.way_back import put_back
 
 UNKNOWN_USER = "nobody-has-this-id"
@@ -32,19 +32,21 @@ class RunVerifyOperator(BaseOperator):
 
     A run in mode ``primary`` must answer itself, in full; while one is on trial, users must still get the current
     run (or, in a canary, one of the two), and every worker must report the trial.  Wrong answers put the run from
-    before back.  Returns ``{run_id, mode, replicas, requests}``.  With ``**assets.announcing(assets.RELEASE)`` other DAGs
-    hear of a run that users get now.
+    before back.  Replicas that nobody can reach may be missing if the policy's quorum allows it.  Returns ``{run_id,
+    mode, replicas, requests, missing}``.  With ``**assets.announcing(assets.RELEASE)`` other DAGs hear of a run that
+    users get now.
 
     :param run_id: The run that was released or put on trial. (templated)
     :param mode: ``primary``, ``shadow`` or ``canary``. (templated)
     :param release_id: Which release this is part of; default: derived from the DAG run. (templated)
+    :param policy: The policy file whose ``quorum`` counts; default: ``RELEASE_POLICY``. (templated)
     :param conn_id: The connection of the recommendation API.
     :param users: How many known users to ask for; somebody unknown is asked for as well.
     :param put_back_seconds: How long the replicas may take to go back.
     """
 
-    template_fields: Sequence[str] = ("run_id", "mode", "release_id")
-    operator_extra_links = (ModelsLink(),)
+    template_fields: Sequence[str] = ("run_id", "mode", "release_id", "policy")
+    operator_extra_links = MODELS_LINKS
     ui_color = "#d6eadf"
 
     def __init__(
@@ -53,6 +55,7 @@ class RunVerifyOperator(BaseOperator):
         run_id: str,
         mode: str = "primary",
         release_id: str | None = None,
+        policy: str | None = None,
         conn_id: str = DEFAULT_CONN_ID,
         users: int = 5,
         put_back_seconds: float = 60.0,
@@ -63,6 +66,7 @@ class RunVerifyOperator(BaseOperator):
         self.run_id = run_id
         self.mode = mode
         self.release_id = release_id
+        self.policy = policy
         self.conn_id = conn_id
         self.users = users
         self.put_back_seconds = put_back_seconds
@@ -71,16 +75,22 @@ class RunVerifyOperator(BaseOperator):
         """Ask, compare, and say so in the ledger; or go back."""
         stores = Stores.from_environment()
         release_id = release_id_of(context, optional_text(self.release_id))
-        with decisions_fail(), RecommendationApiHook(self.conn_id).replicas() as replicas:
+        hook, quorum = RecommendationApiHook(self.conn_id), quorum_of(optional_text(self.policy))
+        with decisions_fail(), hook.replicas() as replicas:
             registry = stores.registry.read()
-            recorded = questions(stores.runs.golden(self.run_id), self.users)
-            objections = fleet.disagreements(replicas, registry)
-            objections += [said for replica in replicas for said in self._objections(replica, registry, recorded)]
+            there = attend(replicas, registry, needed=needed(quorum, len(replicas)))
+            allowed = serving_runs(registry, run_id=self.run_id, trial=self.mode != "primary")
+            present = [replica for replica in replicas if replica.url not in there.missing]
+            asked = [replica for replica in present if replica.probes]
+            recorded = questions(stores.runs.golden(self.run_id), self.users) if asked else []
+            objections = list(there.blocking)
+            objections += [said for replica in asked for said in self._objections(replica, allowed, recorded)]
             if objections:
                 reason = f"{len(objections)} answers are wrong: {'; '.join(objections[:5])}"
                 back = put_back(
                     stores,
-                    replicas,
+                    hook,
+                    quorum=quorum,
                     release_id=release_id,
                     by=actor(context),
                     reason=reason,
@@ -94,19 +104,23 @@ class RunVerifyOperator(BaseOperator):
                 by=actor(context),
                 run_id=self.run_id,
                 generation=registry.generation,
-                details={"replicas": len(replicas), "requests": (len(recorded) + 1) * len(replicas)},
+                details={
+                    "replicas": len(present),
+                    "requests": (len(recorded) + 1) * len(asked),
+                    **without(there.missing),
+                    **({} if asked else {"checked": "status only: the service has no probe"}),
+                },
             )
             record(stores.ledger, entry)
+        for url in there.missing:
+            self.log.warning("missing, which the quorum %s allows: %s can't be reached", quorum, url)
         self.log.info("verified: %s", dict(entry.details))
         released = of_release_verified(registry, stores.ledger.read(), run_id=self.run_id, release_id=release_id)
         assets.announce(context, self.outlets, assets.RELEASE, released)
-        return {"run_id": self.run_id, "mode": self.mode, **entry.details}
+        return {"run_id": self.run_id, "mode": self.mode, "missing": list(there.missing), **entry.details}
 
-    def _objections(
-        self, replica: RecommendationApiClient, registry: Registry, recorded: Sequence[GoldenRequest]
-    ) -> list[str]:
+    def _objections(self, replica: Client, allowed: dict[str, str], recorded: Sequence[GoldenRequest]) -> list[str]:
         trial = self.mode != "primary"
-        allowed = serving_runs(registry, run_id=self.run_id, trial=trial)
         found = []
         for request in (*recorded, GoldenRequest(endpoint="recommend", id=UNKNOWN_USER, k=10, expected=())):
             answer = replica.recommend(request.id, request.k)

@@ -17,7 +17,7 @@ from model_release.registry import Registry
 from model_release.standing import news, opened
 from model_release_airflow.context import Stores, actor, decisions_fail, release_id_of
 from model_release_airflow.hooks.recommendation_api import DEFAULT_CONN_ID, RecommendationApiHook
-from model_release_airflow.operators.links import ModelsLink
+from model_release_airflow.operators.links import MODELS_LINKS
 from model_release_airflow.triggers.fleet import Commit, FleetAgreesTrigger, desired_text, parse_fleet_event
 
 _GRACE_SECONDS = 60.0  # for the triggerer: the deadline is its own, Airflow's time-out only the net below
@@ -55,7 +55,7 @@ class StateReconcileOperator(BaseOperator):
     :param timeout_seconds: How long replicas that lag, restart or do not answer may take to agree.
     """
 
-    operator_extra_links = (ModelsLink(),)
+    operator_extra_links = MODELS_LINKS
     ui_color = "#d6eadf"
 
     def __init__(

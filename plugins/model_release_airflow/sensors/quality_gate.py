@@ -5,21 +5,16 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NoReturn, assert_never
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, assert_never
 
 from airflow.sdk import BaseSensorOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from pydantic import TypeAdapter
 
 from model_release.adapters.decisions import write_decision
-from model_release.adapters.evidence_files import fingerprint
-from model_release.adapters.keeping import keep
 from model_release.contract import LeaseSeconds
-from model_release.gate_words import decision_entry
-from model_release.ledger import Event, LedgerEntry
-from model_release.phases import record
+from model_release.errors import ModelReleaseError
 from model_release.policy import Stage
-from model_release.report import plain
 from model_release.verdict import Decision
 from model_release_airflow.context import (
     Stores,
@@ -30,11 +25,16 @@ from model_release_airflow.context import (
     optional_text,
     release_id_of,
 )
+from model_release_airflow.durable import kept_time
 from model_release_airflow.failures import GateRejectedError, record_failure
+from model_release_airflow.gate_word import speak
 from model_release_airflow.hooks.recommendation_api import DEFAULT_CONN_ID
-from model_release_airflow.look import Asked, Look, alert_verdicts, look
-from model_release_airflow.triggers.evidence import EvidenceEvent, EvidenceTrigger, parse_evidence_event
-from model_release_airflow.triggers.trial import TrialEvent, TrialTrigger, parse_trial_event
+
+# What judges, with NumPy and PyArrow, is imported where it is used: DAG files are read every few seconds.
+if TYPE_CHECKING:
+    from model_release_airflow.look import Asked, Look
+    from model_release_airflow.triggers.evidence import EvidenceEvent, EvidenceTrigger
+    from model_release_airflow.triggers.trial import TrialEvent, TrialTrigger
 
 _STAGE: TypeAdapter[Stage] = TypeAdapter(Stage)
 _LEASE: TypeAdapter[int] = TypeAdapter(LeaseSeconds)
@@ -89,10 +89,22 @@ class QualityGateSensor(BaseSensorOperator):
         """Judge; defer only if the decision says wait."""
         if self.soft_fail or self.never_fail:
             raise AirflowFailException("soft_fail and never_fail do not go with a gate; use on_reject='skip'")
-        return self._look(context, started_at=time.time())
+        return self._look(context, started_at=self._began(context))
+
+    def _began(self, context: Mapping[str, Any]) -> float:
+        """Return the Unix time from which the budgets count: that of the first try on the same state of the registry."""
+        try:
+            generation = Stores.from_environment().registry.read().generation
+        except ModelReleaseError:  # what can't be read is for the checks to say
+            generation = None
+        about = {"run_id": self.run_id, "stage": self.stage, "generation": generation}
+        return kept_time(context, "started_at", about, time.time())
 
     def execute_complete(self, context: Mapping[str, Any], event: dict[str, Any] | None = None) -> dict[str, Any]:
         """Judge again: the evidence changed, or the budget is spent."""
+        from model_release_airflow.triggers.evidence import parse_evidence_event
+        from model_release_airflow.triggers.trial import parse_trial_event
+
         parsed: EvidenceEvent | TrialEvent
         trial: TrialEvent | None = None
         with decisions_fail():
@@ -106,6 +118,9 @@ class QualityGateSensor(BaseSensorOperator):
     def _look(
         self, context: Mapping[str, Any], *, started_at: float, event: TrialEvent | None = None
     ) -> dict[str, Any]:
+        from model_release.adapters.evidence_files import fingerprint
+        from model_release_airflow.look import look
+
         stores = Stores.from_environment()
         with decisions_fail():
             asked = self._asked(context)
@@ -116,8 +131,7 @@ class QualityGateSensor(BaseSensorOperator):
             if outcome == "wait":
                 write_decision(stores.paths, decision)
             else:
-                keep(stores.paths, decision, seen.evidence)
-                self._record(context, stores, decision, stopped)
+                speak(stores, seen, by=actor(context), stopped=stopped)
         self._print(decision, event)
         match outcome:
             case "release":
@@ -131,20 +145,14 @@ class QualityGateSensor(BaseSensorOperator):
         return receipt
 
     def _asked(self, context: Mapping[str, Any]) -> Asked:
+        from model_release_airflow.look import Asked
+
         return Asked(
             run_id=self.run_id,
             release_id=release_id_of(context, optional_text(self.release_id)),
             stage=one_of(_STAGE, "stage", self.stage),
             policy=optional_text(self.policy),
         )
-
-    def _record(self, context: Mapping[str, Any], stores: Stores, decision: Decision, stopped: str | None) -> None:
-        spoken = decision_entry(decision, release_id=str(decision.release_id), by=actor(context))
-        record(stores.ledger, spoken)
-        if stopped or not decision.released:
-            why = f"{stopped}; {spoken.reason}" if stopped else spoken.reason
-            rejected = LedgerEntry(**{**spoken.model_dump(), "event": Event.REJECTED, "reason": why})
-            record(stores.ledger, rejected)
 
     def _reject(self, reason: str) -> NoReturn:
         match self.on_reject:
@@ -169,6 +177,9 @@ class QualityGateSensor(BaseSensorOperator):
         self, asked: Asked, seen: Look, known: str, started_at: float
     ) -> tuple[EvidenceTrigger | TrialTrigger, float]:
         """Return what waits, and until when."""
+        from model_release_airflow.look import alert_verdicts
+        from model_release_airflow.triggers.evidence import EvidenceTrigger
+
         match asked.stage:
             case "offline":
                 deadline = seen.deadline.timestamp()
@@ -190,6 +201,8 @@ class QualityGateSensor(BaseSensorOperator):
 
     def _trial_trigger(self, asked: Asked, seen: Look, started_at: float, deadline: float) -> TrialTrigger:
         """Return the trigger of a trial: it looks no more often than there can be something new."""
+        from model_release_airflow.triggers.trial import TrialTrigger
+
         step = seen.policy.online.step_seconds if seen.policy.online is not None else 0.0
         until = seen.trial.lease_until if seen.trial is not None else None
         with decisions_fail():
@@ -208,6 +221,8 @@ class QualityGateSensor(BaseSensorOperator):
         )
 
     def _print(self, decision: Decision, event: TrialEvent | None) -> None:
+        from model_release.report import plain
+
         if event is not None:
             self.log.info("the triggerer says %s: %s", event["status"], event["reason"])
         for line in plain(decision).splitlines():

@@ -13,7 +13,10 @@ from model_release.adapters.evidence_files import fingerprint
 from model_release.errors import InvalidInputError, ModelReleaseError
 from model_release.paths import ReleasePaths
 from model_release_airflow.look import Asked, look_at_alerts
+from model_release_airflow.shared import EVIDENCE, pause
 from model_release_airflow.triggers.fleet import MINIMUM_LIFE_SECONDS
+
+LONGEST_PAUSE = 30.0  # seconds between two questions to a service that does not answer
 
 
 class EvidenceEvent(TypedDict):
@@ -34,11 +37,33 @@ def parse_evidence_event(event: dict[str, Any] | None) -> EvidenceEvent:
     return EvidenceEvent(status=event["status"], started_at=float(event["started_at"]))
 
 
+class Pace:
+    """When to ask a service again: at every look; while it does not answer, after twice the pause each time.
+
+    :param poll_seconds: The pause between two looks.
+    """
+
+    def __init__(self, poll_seconds: float) -> None:
+        self.poll_seconds = poll_seconds
+        self._pause = poll_seconds
+        self._next = 0.0
+
+    def due(self, now: float) -> bool:
+        """Whether it may be asked; ``now`` as a monotonic clock has it."""
+        return now >= self._next
+
+    def note(self, now: float, *, answered: bool) -> None:
+        """Remember whether it answered when it was asked at ``now``."""
+        self._pause = self.poll_seconds if answered else min(2.0 * self._pause, max(self.poll_seconds, LONGEST_PAUSE))
+        self._next = 0.0 if answered else now + self._pause
+
+
 class EvidenceTrigger(BaseTrigger):
     """Look at the evidence until it differs from what was judged, or the deadline passes.
 
     Of files only names, sizes and times are looked at.  Alerts come from no file: where the policy has checks of them,
-    those are made again at every look.
+    those are made again at every look, and less often while Alertmanager does not answer: it has troubles enough.  Gates that
+    wait side by side share the looks at the files of a run, and the question to Alertmanager where they have the same policy.
 
     :param run_id: The run that is judged.
     :param release_id: The release that it is judged for.
@@ -93,21 +118,31 @@ class EvidenceTrigger(BaseTrigger):
         paths = ReleasePaths.from_environment()
         earliest = time.time() + MINIMUM_LIFE_SECONDS
         status: Literal["changed", "timed_out"] = "timed_out"
+        pace, seconds = Pace(self.poll_seconds), pause(self.poll_seconds, first=True)
         while time.time() < self.deadline:
-            await asyncio.sleep(min(self.poll_seconds, max(0.1, self.deadline - time.time())))
-            if await asyncio.to_thread(self._changed, paths):
+            await asyncio.sleep(min(seconds, max(0.1, self.deadline - time.time())))
+            seconds = pause(self.poll_seconds)
+            if await self._changed(paths, pace):
                 status = "changed"
                 break
         await asyncio.sleep(max(0.0, earliest - time.time()))
         yield TriggerEvent(dict(EvidenceEvent(status=status, started_at=self.started_at)))  # type: ignore[no-untyped-call]
 
-    def _changed(self, paths: ReleasePaths) -> bool:
-        if fingerprint(paths, self.run_id) != self.known:
+    async def _changed(self, paths: ReleasePaths, pace: Pace) -> bool:
+        found = await EVIDENCE.ask_in_thread(
+            ("fingerprint", paths.root, self.run_id), self.poll_seconds, lambda: fingerprint(paths, self.run_id)
+        )
+        if found != self.known:
             return True
-        if not self.alerts:
+        if not self.alerts or not pace.due(time.monotonic()):
             return False
-        try:
-            return look_at_alerts(paths, Asked(self.run_id, self.release_id, "offline", self.policy)) != self.alerts
+        asked = Asked(self.run_id, self.release_id, "offline", self.policy)
+        try:  # what alerts say depends on the policy's matchers, not on the run
+            seen = await EVIDENCE.ask_in_thread(
+                ("alerts", paths.root, self.policy), self.poll_seconds, lambda: look_at_alerts(asked)
+            )
         except ModelReleaseError as error:  # a policy that is being written, for example
             self.log.warning("can't look at alerts: %s", error)
             return False
+        pace.note(time.monotonic(), answered=seen.answered)
+        return seen.verdicts != self.alerts

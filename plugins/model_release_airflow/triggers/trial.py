@@ -16,6 +16,7 @@ from model_release.errors import InvalidInputError, ModelReleaseError, ReplicaRe
 from model_release.paths import ReleasePaths
 from model_release_airflow.hooks.recommendation_api import RecommendationApiHook
 from model_release_airflow.look import Asked, Look, look
+from model_release_airflow.shared import EVIDENCE, REPLICAS, pause
 from model_release_airflow.trial_record import TrialRecord
 from model_release_airflow.triggers.fleet import MINIMUM_LIFE_SECONDS
 
@@ -132,11 +133,15 @@ class TrialTrigger(BaseTrigger):
     async def _watch(self) -> tuple[Status, str]:
         record = TrialRecord(ReleasePaths.from_environment())
         lease_until, seen_at = self.lease_until, time.time()
+        seconds = pause(self.poll_seconds, first=True)
         while (now := time.time()) < self.deadline:
-            await asyncio.sleep(min(self.poll_seconds, self.lease_seconds / 3, max(0.1, self.deadline - now)))
+            await asyncio.sleep(min(seconds, self.lease_seconds / 3, max(0.1, self.deadline - now)))
+            seconds = pause(self.poll_seconds)
             try:
                 lease_until = await self._renewed(lease_until)
-                seen = await asyncio.to_thread(self._look, record)
+                seen = await EVIDENCE.ask_in_thread(
+                    self._question(record), self.poll_seconds, lambda: self._look(record)
+                )
             except ReplicaRefusedError as error:
                 return "refused", str(error)
             except (
@@ -154,6 +159,10 @@ class TrialTrigger(BaseTrigger):
                 return "moved", f"the registry is at generation {seen.decision.generation}, not {self.generation}"
         return "timed_out", "the budget is spent"
 
+    def _question(self, record: TrialRecord) -> tuple[object, ...]:
+        """Return all that a look depends on: the run, the release, the policy, and since when the budgets count."""
+        return ("trial", record.paths.root, self.run_id, self.release_id, self.policy, self.started_at)
+
     def _look(self, record: TrialRecord) -> Look:
         asked = Asked(self.run_id, self.release_id, "online", self.policy)
         seen = look(record.paths, asked, started_at=self.started_at)
@@ -169,13 +178,18 @@ class TrialTrigger(BaseTrigger):
         """
         if until is None or self.generation is None or until - time.time() > self.lease_seconds * 2 / 3:
             return until
-        connection = await RecommendationApiHook.aget_connection(self.conn_id)
+        generation = self.generation
+        question = ("lease", self.conn_id, self.release_id, generation, self.lease_seconds)
         try:
-            receipt = await asyncio.to_thread(self._renew, connection, self.generation)
+            receipt = await REPLICAS.ask(question, self.poll_seconds, lambda: self._renewal(generation))
         except ReplicaUnreachableError as error:
             self.log.warning("lease not renewed yet, %.0f s are left: %s", until - time.time(), error)
             return until
         return receipt.lease_until.timestamp()
+
+    async def _renewal(self, generation: int) -> LeaseReceipt:
+        connection = await RecommendationApiHook.aget_connection(self.conn_id)
+        return await REPLICAS.in_thread(lambda: self._renew(connection, generation))
 
     def _renew(self, connection: Connection, generation: int) -> LeaseReceipt:
         request = LeaseRequest(release_id=self.release_id, generation=generation, lease_seconds=self.lease_seconds)
