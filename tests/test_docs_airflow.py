@@ -145,11 +145,12 @@ def test_every_task_of_the_task_group_is_explained() -> None:
     """Its line of tasks, and the table with the operator and the rule of each."""
     from airflow.sdk import DAG
 
+    from model_release_airflow.operators.approval import Approval
     from model_release_airflow.release import release_model
 
     dag: Any = DAG("any")
     with dag:
-        release_model(run_id="a", steps="shadow:0.1 canary:0.05")
+        release_model(run_id="a", steps="shadow:0.1 canary:0.05", approval=Approval(hours=1))
     line = next(line for line in section("airflow.md", "`release_model`").splitlines() if line.startswith("    "))
     assert re.findall(r"\w+", line) == [task.task_id for task in dag.topological_sort()]
     rules = {"all_success": "succeeded", "none_failed": "nothing before it failed", "all_done_setup_success": "always"}
