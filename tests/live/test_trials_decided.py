@@ -42,19 +42,19 @@ WATCHED = "judge_canary_10"
 Move = tuple[str, str | None, float | str | None]
 RELEASED: list[Move] = [
     ("registered", None, None),
-    ("gate_decided", "offline", "PASS"),
+    ("gate_decided", "offline", Verdict.PASS.value),
     ("committed", "shadow", 0.1),
     ("trial_started", "shadow", 0.1),
-    ("gate_decided", "online", "PASS"),
+    ("gate_decided", "online", Verdict.PASS.value),
     ("committed", "canary", 0.1),
     ("trial_started", "canary", 0.1),
-    ("gate_decided", "online", "PASS"),
+    ("gate_decided", "online", Verdict.PASS.value),
     ("committed", "primary", None),
     ("released", "primary", None),
-    ("verified", "primary", None),
+    ("verified", None, None),
 ]
 REJECTED: list[Move] = [
-    ("gate_decided", "online", "FAIL"),
+    ("gate_decided", "online", Verdict.FAIL.value),
     ("rejected", None, None),
     ("trial_ended", None, None),
 ]
