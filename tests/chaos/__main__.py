@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import signal
 import sys
 import tempfile
@@ -18,65 +19,57 @@ from tests.chaos.scene import scene, tasks_of
 from tests.chaos.stack import STEPS
 from tests.chaos.tables import lease_table, matrix_tables, read_lines, write_page
 
+COMMAND, MATRIX, LEASE = "command.txt", "results.jsonl", "lease.jsonl"
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return 0 if everything held, 1 if not."""
     asked = _parser().parse_args(arguments)
-    asked.rounds = asked.rounds or (20 if asked.what == "lease" else 1)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that everything that was started is ended
     home = asked.home or Path(tempfile.mkdtemp(prefix="chaos-"))
+    if asked.what == "report":
+        return _report(home)
     home.mkdir(parents=True, exist_ok=True)
-    _say(f"everything is in {home}")
-    match asked.what:
-        case "lease":
-            return _lease(home, asked)
-        case "report":
-            return _report(home)
-        case _:
-            return _matrix(home, asked)
-
-
-def _matrix(home: Path, asked: argparse.Namespace) -> int:
-    results = home / "results.jsonl"
-    with scene(home) as made:
-        steps = made.steps
-        planned = (mixed if asked.mixed else plan)(asked.fault or list(FAULTS), steps)
-        released = run(made, list(planned) * asked.rounds, results, _say)
-    broken = sum(bool(one.violations) for one in released)
-    _say(
-        f"{sum(len(one.injected) for one in released)} faults in {len(released)} releases, {broken} with violations; {results}"
+    words = arguments if arguments is not None else sys.argv[1:]
+    (home / COMMAND).write_text(
+        f"`{shlex.join(['scripts/chaos.sh', *words])}` on {utc_now():%Y-%m-%d}, {os.cpu_count()} cores."
     )
+    _say(f"everything is in {home}")
+    well = _lease(home, asked.rounds or 20) if asked.what == "lease" else _matrix(home, asked)
     if asked.write_docs:
-        write_page("matrix", _when("scripts/chaos.sh", asked) + matrix_tables(read_lines(results), steps))
-    return 1 if broken else 0
+        _report(home)
+    return 0 if well else 1
 
 
-def _lease(home: Path, asked: argparse.Namespace) -> int:
-    results = home / "lease.jsonl"
+def _matrix(home: Path, asked: argparse.Namespace) -> bool:
+    with scene(home) as made:
+        planned = (mixed if asked.mixed else plan)(asked.fault or list(FAULTS), made.steps)
+        released = run(made, list(planned) * (asked.rounds or 1), home / MATRIX, _say)
+    broken = sum(bool(one.violations) for one in released)
+    faults = sum(len(one.injected) for one in released)
+    _say(f"{faults} faults in {len(released)} releases, {broken} with violations; {home / MATRIX}")
+    return not broken
+
+
+def _lease(home: Path, rounds: int) -> bool:
     with scene(home, steps=LEASE_STEPS) as made:
         first = release(made, "chaos_0", "no fault", {})
         if first.violations:
             _say(f"the first release: {first.violations}")
-            return 1
-        found = run_lease(made, asked.rounds, results, _say)
+            return False
+        found = run_lease(made, rounds, home / LEASE, _say)
     broken = sum(bool(one.violations) for one in found)
-    _say(f"{len(found) - broken} of {len(found)} as promised; {results}")
-    if asked.write_docs:
-        write_page("lease", _when("scripts/chaos.sh lease", asked) + lease_table(read_lines(results)))
-    return 1 if broken else 0
+    _say(f"{len(found) - broken} of {len(found)} as promised; {home / LEASE}")
+    return not broken
 
 
 def _report(home: Path) -> int:
     """Write the tables of what a run left behind, also of one that did not come to its end."""
-    for part, name, head in (
-        ("matrix", "results.jsonl", "scripts/chaos.sh"),
-        ("lease", "lease.jsonl", "scripts/chaos.sh lease"),
-    ):
-        file = home / name
-        if file.exists():
-            lines = read_lines(file)
-            text = matrix_tables(lines, tasks_of(STEPS)) if part == "matrix" else lease_table(lines)
-            write_page(part, f"`{head}`, {os.cpu_count()} cores.\n\n{text}")
+    head = (home / COMMAND).read_text(encoding="utf-8")
+    if (home / MATRIX).exists():
+        write_page("matrix", f"{head}\n\n{matrix_tables(read_lines(home / MATRIX), tasks_of(STEPS))}")
+    if (home / LEASE).exists():
+        write_page("lease", f"{head}\n\n{lease_table(read_lines(home / LEASE))}")
     return 0
 
 
@@ -97,11 +90,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--home", type=Path, help="folder for everything (default: a new one)")
     parser.add_argument("--write-docs", action="store_true", help="write the tables into docs/chaos.md")
     return parser
-
-
-def _when(command: str, asked: argparse.Namespace) -> str:
-    faults = "".join(f' --fault "{fault}"' for fault in asked.fault or ())
-    return f"`{command} --rounds {asked.rounds}{faults}` on {utc_now():%Y-%m-%d}, {os.cpu_count()} cores.\n\n"
 
 
 def _say(line: str) -> None:

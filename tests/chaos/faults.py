@@ -1,4 +1,4 @@
-"""The faults, each injected while one task of a release runs or waits, or right after it."""
+"""The faults, each injected right before a task of a release does its work; the task waits for that."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import httpx
 
@@ -54,12 +55,14 @@ class Fault:
     Attributes:
         inject: does it while a step is at work; returns whom it hit.
         lasts: seconds after which it is over, or shows.
-        states: of the task that it is done at; ``success`` and ``failed`` in case that one is over in no time.
+        meets: the task waits for it right before its work (``meet``), or does it itself, ``before`` or ``after``; see kills.py.
+        states: of the task that it is done at if they do not meet.
     """
 
     inject: Callable[[Target, str], str]
     lasts: float = FELT_SECONDS
-    states: frozenset[str] = frozenset({"running", "deferred", "success", "failed"})
+    meets: str | None = "meet"
+    states: frozenset[str] = frozenset()
 
 
 def _through_proxy(mode: Mode) -> Callable[[Target, str], str]:
@@ -150,8 +153,8 @@ def _second_release(target: Target, step: str) -> str:
 KILLED_BEFORE, KILLED_AFTER = "task killed before its work", "task killed after its work"
 SECOND, LAST_CLEARED = "another release at once", "last release cleared"
 FAULTS: Mapping[str, Fault] = {
-    KILLED_BEFORE: Fault(lambda _target, _step: "the task itself"),  # which does it: see kills.py
-    KILLED_AFTER: Fault(lambda _target, _step: "the task itself"),
+    KILLED_BEFORE: Fault(lambda _target, _step: "the task itself", meets="before"),
+    KILLED_AFTER: Fault(lambda _target, _step: "the task itself", meets="after"),
     "triggerer killed": Fault(_kill("triggerer")),
     "scheduler killed": Fault(_kill("scheduler")),
     "API server killed": Fault(_kill("airflow")),
@@ -166,7 +169,7 @@ FAULTS: Mapping[str, Fault] = {
     "black hole for 6 s": Fault(_through_proxy(Mode.BLACK_HOLE), LASTS_SECONDS),
     "black hole to all for 6 s": Fault(_cut_all, LASTS_SECONDS),
     "answers lost for 6 s": Fault(_through_proxy(Mode.ANSWER_LOST), LASTS_SECONDS),
-    "task cleared": Fault(_clear, states=frozenset({"success"})),
+    "task cleared": Fault(_clear, meets=None, states=frozenset({"success"})),
     "same DAG run again": Fault(_duplicate),
     SECOND: Fault(_second_release),
     LAST_CLEARED: Fault(_clear_last),
@@ -174,26 +177,36 @@ FAULTS: Mapping[str, Fault] = {
 
 
 def arm(target: Target, faults: Mapping[str, str]) -> None:
-    """Leave word for the tasks that are to kill themselves; ``faults``: which fault at which step."""
+    """Leave word for the tasks that are to kill themselves, and for those that are to wait for their fault."""
     for step, fault in faults.items():
-        if fault in {KILLED_BEFORE, KILLED_AFTER}:
-            (target.stack.kills / f"{step}.{'before' if fault == KILLED_BEFORE else 'after'}").touch()
+        if FAULTS[fault].meets is not None:
+            _mark(target, step, FAULTS[fault].meets).touch()
 
 
 def due(target: Target, fault: str, step: str, state: str) -> bool:
-    """Whether it is time for a fault: the task is at work, or, if it kills itself, it has done so."""
-    if fault not in {KILLED_BEFORE, KILLED_AFTER}:
-        return state in FAULTS[fault].states
-    done = target.stack.kills / f"{step}.{'before' if fault == KILLED_BEFORE else 'after'}.done"
-    if not done.exists():
-        return False
-    done.unlink()
-    return True
+    """Whether it is time for a fault: the task has said so, or is in one of the fault's states."""
+    match FAULTS[fault].meets:
+        case None:
+            return state in FAULTS[fault].states
+        case "meet":
+            return _mark(target, step, "here").exists()
+        case _:
+            return _mark(target, step, "done").exists()
+
+
+def done(target: Target, step: str) -> None:
+    """Let a task go on that waits for its fault."""
+    for what in ("here", "done"):
+        _mark(target, step, what).unlink(missing_ok=True)
+
+
+def _mark(target: Target, step: str, what: str | None) -> Path:
+    return target.stack.kills / f"{DAG}:{target.dag_run_id}:{step}.{what}"
 
 
 def disarm(target: Target) -> None:
     """Take back what was not carried out."""
     for mark in target.stack.kills.iterdir():
-        mark.unlink()
+        mark.unlink(missing_ok=True)
     for proxy in target.stack.faults:
         proxy.set(Mode.PASS)

@@ -14,6 +14,7 @@ import httpx
 
 from tests.chaos import invariants
 from tests.chaos.faults import DAG, FAULTS, LAST_CLEARED, SECOND, Target, arm, disarm, due
+from tests.chaos.faults import done as let_go
 from tests.chaos.scene import OVER, Scene, wait_for
 
 AGREE_SECONDS = 30.0  # once a fault is over: until one generation is everywhere
@@ -104,8 +105,11 @@ def _follow(scene: Scene, target: Target, done: Released, faults: dict[str, str]
             raise TimeoutError(f"it has not ended after {RELEASE_SECONDS:g} s: {scene.states(DAG, target.dag_run_id)}")
         states = scene.states(DAG, target.dag_run_id)
         for step, fault in list(faults.items()):
-            if due(target, fault, step, states.get(step, "")) and _injected(target, done, step, fault, states[step]):
+            if due(target, fault, step, states.get(step, "")) and _injected(
+                target, done, step, fault, states.get(step, "")
+            ):
                 del faults[step]
+                let_go(target, step)
                 ended = 0
         ended = ended + 1 if _all_over(scene, target, done, states) else 0
         time.sleep(POLL_SECONDS)

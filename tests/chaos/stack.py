@@ -179,13 +179,13 @@ class ChaosStack(LocalStack):
         return service.process.pid
 
     def stop(self) -> None:
-        """End everything."""
+        """End everything, and wait for nobody: what is worth keeping is in files, and those are safe against SIGKILL."""
         self._closing.set()
         if self._keeper.is_alive():
             self._keeper.join()
         for name in self.services:
             with contextlib.suppress(LookupError):
-                _signal(family(self.pid(name)), signal.SIGCONT)
+                self.kill(name)
         super().stop()
         for client in self._clients:
             client.close()

@@ -7,17 +7,17 @@ from collections.abc import Iterator
 import pytest
 
 from tests import monitoring
-from tests.chaos.faults import KILLED_AFTER, KILLED_BEFORE, LAST_CLEARED, SECOND
+from tests.chaos.faults import KILLED_AFTER, KILLED_BEFORE, SECOND
 from tests.chaos.matrix import Released, release
 from tests.chaos.scene import Scene, scene
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
 FAULTS = {
-    "register": "same DAG run again",
+    "register": "triggerer killed",
     "quality_gate": KILLED_BEFORE,
     "canary_50": "answers lost for 6 s",
-    "judge_canary_50": "triggerer killed",
+    "judge_canary_50": SECOND,
     "model_reload": "replica killed",
     "verify": KILLED_AFTER,
     "close_release": "replica's worker killed",
@@ -27,7 +27,8 @@ FAULTS = {
 @pytest.fixture(scope="module")
 def chaos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     monitoring.need("prometheus")
-    with scene(tmp_path_factory.mktemp("chaos"), count=2, steps="canary:0.5:30") as made:
+    # a lease that outlives a busy machine: without an Airflow for 20 s a shorter one ends the trial, as it should
+    with scene(tmp_path_factory.mktemp("chaos"), count=2, steps="canary:0.5:300") as made:
         assert tuple(FAULTS) == made.steps
         yield made
 
@@ -44,19 +45,13 @@ def test_a_release_without_faults_is_well(first: Released) -> None:
 
 @pytest.mark.usefixtures("first")
 def test_a_release_with_a_fault_at_every_step_ends_well(chaos: Scene) -> None:
-    """All of them were injected; one generation was everywhere after each; nothing was done or told twice."""
+    """All of them were injected; one generation was everywhere after each; nothing was done or told twice.
+
+    Another release asks while this one has its trial: it is told so, or comes after it.
+    """
     done = release(chaos, "chaos_1", "one of each", FAULTS)
     assert [(one.step, one.fault) for one in done.injected] == list(FAULTS.items())
     assert done.violations == []
     assert (done.outcome, done.state) == ("new", "success")
     killed = next(one for one in done.injected if one.fault == "replica killed")
     assert killed.agreed_seconds, "a replica that is killed is away for a while: nobody looked"
-
-
-@pytest.mark.usefixtures("first")
-def test_one_of_two_releases_at_once_wins_and_both_are_told(chaos: Scene) -> None:
-    """While a third one, which is over, is cleared: it moves nothing."""
-    done = release(chaos, "chaos_2", "two at once", {"canary_50": SECOND, "model_reload": LAST_CLEARED})
-    assert len(done.injected) == 2
-    assert done.violations == []
-    assert done.outcome in {"new", "old"}
