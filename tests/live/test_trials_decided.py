@@ -67,10 +67,14 @@ def measured(on_sale: Installation, tmp_path_factory: pytest.TempPathFactory) ->
     port = urlsplit(on_sale.stack.extra["PROMETHEUS_URL"]).port
     target = on_sale.stack.api_url.removeprefix("http://")
     with _models_that_may_fail(on_sale), monitoring.prometheus(tmp_path_factory.mktemp("prom"), [target], port=port):
-        for dag in (DAG, STEPPED):
-            on_sale.wait_until("Airflow knows the DAG", lambda dag=dag: on_sale.rest.get(f"/dags/{dag}").is_success)
-            on_sale.unpause(dag)
+        _ready(on_sale, DAG)
+        _ready(on_sale, STEPPED)
         yield on_sale
+
+
+def _ready(installation: Installation, dag_id: str) -> None:
+    installation.wait_until("Airflow knows the DAG", lambda: installation.rest.get(f"/dags/{dag_id}").is_success)
+    installation.unpause(dag_id)
 
 
 @contextlib.contextmanager
@@ -266,7 +270,7 @@ def _make_it_fail(installation: Installation, dag_run_id: str) -> None:
     url = f"/dags/{STEPPED}/dagRuns/{dag_run_id}/taskInstances/train"
 
     def trained() -> bool:
-        return installation.rest.get(url).raise_for_status().json()["state"] == "success"
+        return bool(installation.rest.get(url).raise_for_status().json()["state"] == "success")
 
     installation.wait_until("it is trained", trained)
     value = installation.rest.get(f"{url}/xcomEntries/return_value").raise_for_status().json()["value"]
