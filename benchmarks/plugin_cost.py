@@ -25,6 +25,7 @@ from benchmarks.release_tail import interval
 from scripts.local_stack import AIRFLOW, LocalStack
 from scripts.services import PROJECT, Service
 
+START_SECONDS = 180.0
 EMPTY = "from airflow.sdk import DAG\n\nwith DAG('nothing', schedule=None):\n    pass\n"
 PROBE = """
 import json, runpy, sys, time

@@ -36,7 +36,7 @@ class ProbeTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Never fire."""
         with Path(self.file).open("a", encoding="utf-8") as out:  # noqa: ASYNC230  (once, a local file)
-            while True:
+            while not self.file.endswith(".stop"):  # never
                 began = time.monotonic()
                 await asyncio.sleep(SLEEP_SECONDS)
                 seen = {

@@ -102,9 +102,9 @@ def test_every_task_of_a_dag_is_named_in_its_order() -> None:
     """The line of tasks below each DAG's heading is the order in which Airflow runs them."""
     from scripts.check_dags import read_dags
 
-    bag: Any = read_dags()
-    assert len(bag.dags) == 4
-    for dag_id, dag in bag.dags.items():
+    dags: Mapping[str, Any] = read_dags().dags
+    assert len(dags) == 4
+    for dag_id, dag in dags.items():
         text = section("airflow.md", f"`{dag_id}`")
         written = re.findall(r"\w+", next(line for line in text.splitlines() if line.startswith("    ")))
         assert written == [task.task_id for task in dag.topological_sort()], dag_id
@@ -118,7 +118,8 @@ def test_the_steps_of_the_pipeline_are_named_in_their_order(monkeypatch: pytest.
     text = section("airflow.md", "`recommendation_pipeline`")
     (steps,) = re.findall(r'RECOMMENDATION_RELEASE_STEPS="([^"]+)"', text)
     monkeypatch.setenv("RECOMMENDATION_RELEASE_STEPS", steps)
-    tasks = [task.task_id for task in read_dags().dags["recommendation_pipeline"].topological_sort()]  # type: ignore[no-untyped-call]
+    dags: Mapping[str, Any] = read_dags().dags
+    tasks = [task.task_id for task in dags["recommendation_pipeline"].topological_sort()]
     (written,) = re.findall(r"`(shadow_10 >>[^`]+)`", text)
     assert re.findall(r"\w+", written) == tasks[tasks.index("quality_gate") + 1 : tasks.index("model_reload")]
 
@@ -144,11 +145,12 @@ def test_every_task_of_the_task_group_is_explained() -> None:
     """Its line of tasks, and the table with the operator and the rule of each."""
     from airflow.sdk import DAG
 
+    from model_release_airflow.operators.approval import Approval
     from model_release_airflow.release import release_model
 
     dag: Any = DAG("any")
     with dag:
-        release_model(run_id="a", steps="shadow:0.1 canary:0.05")
+        release_model(run_id="a", steps="shadow:0.1 canary:0.05", approval=Approval(hours=1))
     line = next(line for line in section("airflow.md", "`release_model`").splitlines() if line.startswith("    "))
     assert re.findall(r"\w+", line) == [task.task_id for task in dag.topological_sort()]
     rules = {"all_success": "succeeded", "none_failed": "nothing before it failed", "all_done_setup_success": "always"}

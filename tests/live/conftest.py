@@ -12,7 +12,7 @@ from scripts.local_stack import LocalStack
 from scripts.services import PROJECT, free_port
 from tests.fakes_wecom import FakeWeCom, wecom
 from tests.live import trial_dag
-from tests.live.documented import ONLINE, documented_dag
+from tests.live.documented import ONLINE, write_documented_dags
 from tests.live.installation import PIPELINE, Installation
 from tests.live.shop import FIRST_DAYS, POLICY, write_shop
 
@@ -40,7 +40,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory, robot: FakeWeCom) -> 
     shutil.copytree(PROJECT / "dags", dags, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("trial_dag.py", "approval_dag.py"):
         shutil.copy(Path(__file__).with_name(name), dags)
-    (dags / "documented_dag.py").write_text(documented_dag(), encoding="utf-8")
+    write_documented_dags(dags)
     extra = {
         "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
         "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",

@@ -1,12 +1,14 @@
-"""The guide's DAG with a trial, decided: real scheduler, triggerer and API server, real replica of two workers, real Prometheus.
+"""Releases in steps, decided: real scheduler, triggerer and API server, real replica of two workers, real Prometheus.
 
-One in ten of the users get the candidate; what they are answered, Prometheus scrapes every second.
+The guide's DAG, and ``recommendation_pipeline``: a tenth of the requests in shadow, then a tenth of the users; what becomes of
+them, Prometheus scrapes every second.
 """
 
 from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import json
 import os
 import signal
 import sys
@@ -20,6 +22,7 @@ import pytest
 
 from model_release.adapters.decision_picture import picture_path
 from model_release.adapters.decisions import read_decision
+from model_release.adapters.file_registry import FileRegistry
 from model_release.adapters.kept_evidence import read_evidence
 from model_release.identifiers import release_id_for
 from model_release.verdict import Decision, Verdict
@@ -28,13 +31,33 @@ from scripts.services import Service
 from tests import monitoring
 from tests.gate_live.faulty_api import FILE_VARIABLE
 from tests.gate_live.trial import visitors
-from tests.live.documented import BUDGET_MINUTES, DAG, FAULTS
+from tests.live.documented import BUDGET_MINUTES, DAG, FAULTS, STEPPED
 from tests.live.installation import Ended, Installation
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
 RATE = 80.0  # requests per second
-CHECKS = ("degraded-not-more", "split-as-asked")
+DEGRADED = "degraded-not-more"
+WATCHED = "judge_canary_10"
+Move = tuple[str, str | None, float | str | None]
+RELEASED: list[Move] = [
+    ("registered", None, None),
+    ("gate_decided", "offline", Verdict.PASS.value),
+    ("committed", "shadow", 0.1),
+    ("trial_started", "shadow", 0.1),
+    ("gate_decided", "online", Verdict.PASS.value),
+    ("committed", "canary", 0.1),
+    ("trial_started", "canary", 0.1),
+    ("gate_decided", "online", Verdict.PASS.value),
+    ("committed", "primary", None),
+    ("released", "primary", None),
+    ("verified", None, None),
+]
+REJECTED: list[Move] = [
+    ("gate_decided", "online", Verdict.FAIL.value),
+    ("rejected", None, None),
+    ("trial_ended", None, None),
+]
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +67,14 @@ def measured(on_sale: Installation, tmp_path_factory: pytest.TempPathFactory) ->
     port = urlsplit(on_sale.stack.extra["PROMETHEUS_URL"]).port
     target = on_sale.stack.api_url.removeprefix("http://")
     with _models_that_may_fail(on_sale), monitoring.prometheus(tmp_path_factory.mktemp("prom"), [target], port=port):
-        on_sale.wait_until("Airflow knows the DAG", lambda: on_sale.rest.get(f"/dags/{DAG}").is_success)
+        _ready(on_sale, DAG)
+        _ready(on_sale, STEPPED)
         yield on_sale
+
+
+def _ready(installation: Installation, dag_id: str) -> None:
+    installation.wait_until("Airflow knows the DAG", lambda: installation.rest.get(f"/dags/{dag_id}").is_success)
+    installation.unpause(dag_id)
 
 
 @contextlib.contextmanager
@@ -88,10 +117,13 @@ class Watched:
 
 @pytest.fixture(scope="module")
 def healthy(measured: Installation) -> Watched:
-    """A good candidate; its gate waits for requests, the triggerer dies, another one takes over, and requests come."""
+    """A good candidate; the gate of its canary waits for requests, the triggerer dies, another one takes over, they come."""
     dag_run_id = measured.trigger(DAG, {"as_of": "2026-02-20", "fail_share": 0.0})
-    task = f"/dags/{DAG}/dagRuns/{dag_run_id}/taskInstances/online_gate"
+    task = f"/dags/{DAG}/dagRuns/{dag_run_id}/taskInstances/{WATCHED}"
     release_id = release_id_for(DAG, dag_run_id)
+    target = measured.stack.api_url.removeprefix("http://")
+    with visitors(target, RATE):
+        measured.wait_until("the shadow passed", lambda: _on_canary(measured))
 
     def trigger() -> dict[str, Any]:
         found: dict[str, Any] | None = measured.rest.get(task).raise_for_status().json()["trigger"]
@@ -118,9 +150,14 @@ def healthy(measured: Installation) -> Watched:
     measured.wait_until("another triggerer looks", resumed)
     after, again = trigger(), kept()
     assert again is not None
-    with visitors(measured.stack.api_url.removeprefix("http://"), RATE):
+    with visitors(target, RATE):
         ended = measured.ended(DAG, dag_run_id)
     return Watched(ended, before, after, known, again)
+
+
+def _on_canary(installation: Installation) -> bool:
+    candidate = FileRegistry(installation.paths).read().candidate
+    return candidate is not None and candidate.mode == "canary"
 
 
 def _kill_triggerer(installation: Installation) -> None:
@@ -162,22 +199,17 @@ def test_a_killed_triggerer_loses_nothing(healthy: Watched) -> None:
     assert healthy.known.measured_at is not None
     assert healthy.resumed.measured_at is not None
     assert healthy.resumed.measured_at > healthy.known.measured_at
-    assert healthy.ended.tasks["online_gate"] == "success", healthy.ended.tasks
+    assert healthy.ended.tasks[WATCHED] == "success", healthy.ended.tasks
 
 
-def test_a_good_candidate_passes_and_becomes_current(measured: Installation, healthy: Watched) -> None:
-    """Everywhere; both decisions are written down and kept with their evidence, and the message has the trial's table."""
-    ended = healthy.ended
+def test_a_good_candidate_goes_step_by_step_and_becomes_current(measured: Installation, healthy: Watched) -> None:
+    """Everywhere; the ledger has each move in its order, decisions are kept, and the message has the last trial's table."""
+    ended, run_id = healthy.ended, healthy.ended.result("train")
     assert ended.state == "success", ended.tasks
     assert set(ended.tasks.values()) == {"success"}
-    run_id = ended.result("train")
-    assert measured.current == run_id
-    served = [(worker.current, worker.candidate) for worker in measured.models().workers]
-    assert served == [(run_id, None)] * API_WORKERS
-    assert {run for run, _ in measured.answers().values()} == {run_id}
+    _everywhere(measured, run_id)
+    assert _moves(ended) == RELEASED
 
-    events = [event for event in ended.events if event in {"gate_decided", "trial_started", "rejected", "released"}]
-    assert events == ["gate_decided", "trial_started", "gate_decided", "released"]
     _kept(ended, "offline", Verdict.PASS)
     decision = _kept(ended, "online", Verdict.PASS)
     message = measured.told(ended)
@@ -186,37 +218,87 @@ def test_a_good_candidate_passes_and_becomes_current(measured: Installation, hea
     results = len(decision.results)
     assert "**Gate, online: PASS**" in message
     assert f"{results} of {results} results passed" in message
-    assert {result.check for result in decision.results} >= set(CHECKS)
+    assert {result.check for result in decision.results} >= {DEGRADED, "split-as-asked"}
 
 
-def test_a_bad_candidate_is_stopped_early_and_withdrawn(measured: Installation, healthy: Watched) -> None:
-    """Half of its answers fail: rejected long before the budget is spent, gone from every worker, told once."""
-    current, generation = measured.current, measured.generation
-    assert current == healthy.ended.result("train")
+def test_the_pipeline_goes_step_by_step(measured: Installation) -> None:
+    """``recommendation_pipeline`` with steps: the same moves, a generation each, and as many as were asked for."""
+    generation = measured.generation
     with visitors(measured.stack.api_url.removeprefix("http://"), RATE):
-        ended = measured.run(DAG, as_of="2026-02-21", fail_share=0.5)
-    assert ended.state == "failed", ended.tasks
-    assert (ended.tasks["online_gate"], ended.tasks["model_reload"]) == ("failed", "upstream_failed")
-    assert ended.tasks["close_release"] == "success"
-    run_id = ended.result("train")
+        ended = measured.run(STEPPED, as_of="2026-02-21")
+    assert ended.state == "success", ended.tasks
+    assert set(ended.tasks.values()) == {"success"}
+    _everywhere(measured, ended.result("train")["run_id"])
+    assert _moves(ended) == RELEASED
+    commits = [entry for entry in ended.entries if entry.event == "committed"]
+    assert [entry.generation for entry in commits] == [generation + 1, generation + 2, generation + 3]
 
-    assert measured.current == current != run_id
-    assert measured.generation == generation + 2  # on trial, taken off
-    served = [(worker.current, worker.candidate) for worker in measured.models().workers]
-    assert served == [(current, None)] * API_WORKERS
-    started, rejected, withdrawn = (
-        next(entry for entry in ended.entries if entry.event == event)
-        for event in ("trial_started", "rejected", "trial_ended")
+
+def test_a_bad_candidate_is_stopped_at_the_second_step_and_withdrawn(measured: Installation) -> None:
+    """Half of its answers fail, which only users see: rejected long before the budget is spent, everybody on the old run."""
+    current, generation = measured.current, measured.generation
+    with visitors(measured.stack.api_url.removeprefix("http://"), RATE):
+        dag_run_id = measured.trigger(STEPPED, {"as_of": "2026-02-22"})
+        _make_it_fail(measured, dag_run_id)
+        ended = measured.ended(STEPPED, dag_run_id)
+    assert ended.state == "failed", ended.tasks
+    states = {name: ended.tasks[name] for name in ("judge_shadow_10", "canary_10", WATCHED, "model_reload", "verify")}
+    assert list(states.values()) == ["success", "success", "failed", "upstream_failed", "upstream_failed"]
+    assert ended.tasks["close_release"] == "success"
+    run_id = ended.result("train")["run_id"]
+
+    assert current != run_id
+    _everywhere(measured, current)
+    assert measured.generation == generation + 3  # shadow, canary, taken off
+    assert _moves(ended) == [*RELEASED[: RELEASED.index(("committed", "primary", None)) - 1], *REJECTED]
+    started, rejected = (
+        next(entry for entry in reversed(ended.entries) if entry.event == event)
+        for event in ("trial_started", "rejected")
     )
-    assert started.at < rejected.at < withdrawn.at
     assert rejected.at - started.at < dt.timedelta(minutes=BUDGET_MINUTES / 4)
 
     decision = _kept(ended, "online", Verdict.FAIL)
-    assert [one.check for one in decision.results if one.verdict is Verdict.FAIL] == [CHECKS[0]], decision.summary
+    assert [one.check for one in decision.results if one.verdict is Verdict.FAIL] == [DEGRADED], decision.summary
     message = measured.told(ended)
     assert message.startswith(f"**⛔ Rejected on trial: {run_id}")
     assert "**Gate, online: FAIL**" in message
-    assert CHECKS[0] in message
+    assert DEGRADED in message
+
+
+def _make_it_fail(installation: Installation, dag_run_id: str) -> None:
+    """Let half of the answers of the run that a release trains raise, from before any replica loads it."""
+    url = f"/dags/{STEPPED}/dagRuns/{dag_run_id}/taskInstances/train"
+
+    def trained() -> bool:
+        return bool(installation.rest.get(url).raise_for_status().json()["state"] == "success")
+
+    installation.wait_until("it is trained", trained)
+    value = installation.rest.get(f"{url}/xcomEntries/return_value").raise_for_status().json()["value"]
+    run_id = (json.loads(value) if isinstance(value, str) else value)["run_id"]
+    assert FileRegistry(installation.paths).read().registered(run_id) is None, "too late: it may have been loaded"
+    (installation.stack.home / FAULTS).write_text(json.dumps({run_id: {"fail_share": 0.5}}), encoding="utf-8")
+
+
+def _everywhere(installation: Installation, run_id: str | None) -> None:
+    """Registry, every worker and every answer agree on one run, and nothing is on trial."""
+    assert installation.current == run_id
+    served = [(worker.current, worker.candidate) for worker in installation.models().workers]
+    assert served == [(run_id, None)] * API_WORKERS
+    assert {run for run, _ in installation.answers().values()} == {run_id}
+
+
+def _moves(ended: Ended) -> list[Move]:
+    """Return what the ledger says of a release, but for callbacks: event, mode, share; of a decision stage and verdict."""
+    said: list[Move] = []
+    for entry in ended.entries:
+        match entry.event.value:
+            case "gate_decided":
+                said.append(("gate_decided", entry.details["stage"], entry.details["verdict"]))
+            case "notified" | "failed":
+                pass
+            case event:
+                said.append((event, entry.mode, entry.rollout))
+    return said
 
 
 def _kept(ended: Ended, stage: Any, verdict: Verdict) -> Decision:
