@@ -104,18 +104,24 @@ def release_violations(
 
 
 def outcome_of(release_id: str, ledger: Iterable[Json]) -> str:
-    """Return ``new`` if the release's run was proved to serve and stayed, ``old`` if nothing of it stayed, else ``neither``."""
-    state = "old"
+    """Return ``new`` if the release's run was proved to serve and stayed, ``old`` if nothing of it stayed, else ``neither``.
+
+    A trial is also over when another release's commit took its place; a run that was made current is not: that is to be proved or
+    put back first.
+    """
+    state, trial = "old", False
     for entry in ledger:
         if entry["release_id"] != release_id:
+            if trial and entry["event"] == "committed":
+                state, trial = "old", False
             continue
         match entry["event"]:
             case "committed":
-                state = "neither"
+                state, trial = "neither", entry["mode"] != "primary"
             case "verified" if entry["run_id"] is not None and state == "neither":
                 state = "new"
             case "put_back" | "trial_ended":
-                state = "old"
+                state, trial = "old", False
             case _:
                 pass
     return state

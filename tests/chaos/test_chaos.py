@@ -7,17 +7,17 @@ from collections.abc import Iterator
 import pytest
 
 from tests import monitoring
-from tests.chaos.faults import KILLED_AFTER, KILLED_BEFORE, SECOND
+from tests.chaos.faults import KILLED_AFTER, KILLED_BEFORE
 from tests.chaos.matrix import Released, release
 from tests.chaos.scene import Scene, scene
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
 FAULTS = {
-    "register": "triggerer killed",
+    "register": "same DAG run again",
     "quality_gate": KILLED_BEFORE,
     "canary_50": "answers lost for 6 s",
-    "judge_canary_50": SECOND,
+    "judge_canary_50": "triggerer killed",
     "model_reload": "replica killed",
     "verify": KILLED_AFTER,
     "close_release": "replica's worker killed",
@@ -45,10 +45,7 @@ def test_a_release_without_faults_is_well(first: Released) -> None:
 
 @pytest.mark.usefixtures("first")
 def test_a_release_with_a_fault_at_every_step_ends_well(chaos: Scene) -> None:
-    """All of them were injected; one generation was everywhere after each; nothing was done or told twice.
-
-    Another release asks while this one has its trial: it is told so, or comes after it.
-    """
+    """All of them were injected; one generation was everywhere after each; nothing was done or told twice."""
     done = release(chaos, "chaos_1", "one of each", FAULTS)
     assert [(one.step, one.fault) for one in done.injected] == list(FAULTS.items())
     assert done.violations == []

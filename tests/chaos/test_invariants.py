@@ -138,6 +138,13 @@ def test_a_trial_that_outlives_its_release_is_found() -> None:
     assert "still on trial" in " ".join(invariants.release_violations(RELEASE, "old", registry, _ledger()[:4]))
 
 
+def test_a_trial_whose_place_another_release_took_is_over() -> None:
+    """Not so a run that was made current, and neither proved nor put back, before somebody else came."""
+    other = _entry("committed", release_id="other:1", run_id="run-c", generation=4, mode="canary")
+    assert invariants.outcome_of(RELEASE, [*_ledger()[:4], other]) == "old"
+    assert invariants.outcome_of(RELEASE, [*_ledger()[:5], other]) == "neither"
+
+
 @pytest.mark.parametrize("length", [3, 5, 6])
 def test_a_release_that_stopped_half_way_is_neither(length: int) -> None:
     """With its trial running; committed and not proved; proved, but nobody has seen it answer."""

@@ -35,7 +35,11 @@ class Server:
             def log_message(self, *_: Any) -> None:
                 """Say nothing."""
 
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        class Quiet(ThreadingHTTPServer):
+            def handle_error(self, request: Any, client_address: Any) -> None:
+                """Say nothing: connections that break are what is tested."""
+
+        self._http = Quiet(("127.0.0.1", 0), Handler)
         self._http.daemon_threads = True
         self.port = self._http.server_port
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
@@ -63,7 +67,7 @@ def proxy(server: Server) -> Iterator[FaultProxy]:
 
 @pytest.fixture
 def client(proxy: FaultProxy) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=f"http://127.0.0.1:{proxy.port}", timeout=0.6, trust_env=False) as made:
+    with httpx.Client(base_url=f"http://127.0.0.1:{proxy.port}", timeout=10, trust_env=False) as made:
         yield made
 
 
@@ -90,7 +94,7 @@ def test_reset_breaks_open_and_new_connections(client: httpx.Client, proxy: Faul
     _post(client)
     proxy.set(Mode.RESET)
     for _ in range(2):
-        with pytest.raises((httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)):
+        with pytest.raises((httpx.NetworkError, httpx.RemoteProtocolError)):
             _post(client)
     assert server.taken == 1
 
@@ -109,14 +113,14 @@ def test_a_black_hole_takes_and_says_nothing(client: httpx.Client, proxy: FaultP
     """Connecting works, as with a host that went away behind a load balancer; what was sent arrives when it is over."""
     proxy.set(Mode.BLACK_HOLE)
     with pytest.raises(httpx.ReadTimeout):
-        _post(client)
+        client.post("/", content=b"reload", timeout=0.6)
     proxy.set(Mode.PASS)
     assert _post(client) == b"reload"
 
 
 def test_a_lost_answer_is_work_that_was_done(client: httpx.Client, proxy: FaultProxy, server: Server) -> None:
     proxy.set(Mode.ANSWER_LOST)
-    with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
+    with pytest.raises((httpx.NetworkError, httpx.RemoteProtocolError)):
         _post(client)
     assert (server.taken, proxy.lost, proxy.disturbed) == (1, 1, 1)
 
