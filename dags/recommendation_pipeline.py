@@ -24,8 +24,7 @@ from model_release_airflow.context import decisions_fail
 from model_release_airflow.failures import record_failure
 from model_release_airflow.form import PIPELINE_PARAMS, read_form
 from model_release_airflow.notifications.wecom import WeComRobotNotifier
-from model_release_airflow.operators.approval import Approval
-from model_release_airflow.release import release_model
+from model_release_airflow.release import Approval, release_model
 
 ZONE = "Asia/Shanghai"
 # Half past three: the day's data is there, and users are asleep.  Empty: only when somebody starts it.

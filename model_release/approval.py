@@ -8,13 +8,34 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from model_release.errors import ApprovalMissingError
+from model_release.errors import ApprovalMissingError, InvalidInputError
 from model_release.ledger import Event, LedgerEntry, of_release
 
 _DECISION = "decision"
 _ANSWERS = frozenset({Event.APPROVED, Event.DECLINED})
+
+
+@dataclass(frozen=True)
+class Approval:
+    """That a person is asked before everybody gets a run.
+
+    Attributes:
+        hours: how long they may think; nobody's answer is a no.
+        assigned_users: who may answer, as Airflow's ``{"id": ..., "name": ...}``; empty: whoever may trigger the DAG.
+        tell: whether the WeCom robot tells people that they are asked.
+    """
+
+    hours: float = 24.0
+    assigned_users: tuple[Mapping[str, str], ...] = ()
+    tell: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what can't be waited for."""
+        if not 0 < self.hours <= 24 * 14:
+            raise InvalidInputError(f"an approval of {self.hours:g} hours: at least a moment, and at most 336 hours")
 
 
 def decision_of(entries: Iterable[LedgerEntry], *, release_id: str) -> str | None:

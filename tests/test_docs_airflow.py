@@ -145,8 +145,7 @@ def test_every_task_of_the_task_group_is_explained() -> None:
     """Its line of tasks, and the table with the operator and the rule of each."""
     from airflow.sdk import DAG
 
-    from model_release_airflow.operators.approval import Approval
-    from model_release_airflow.release import release_model
+    from model_release_airflow.release import Approval, release_model
 
     dag: Any = DAG("any")
     with dag:

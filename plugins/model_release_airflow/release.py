@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from airflow.sdk import TaskGroup, TriggerRule, chain
 
+from model_release.approval import Approval
 from model_release.steps import DEFAULT_LEASE_SECONDS, Step, read_steps
 from model_release_airflow.assets import RELEASE, RUN, announcing
 from model_release_airflow.failures import record_failure
 from model_release_airflow.hooks.recommendation_api import DEFAULT_CONN_ID
-from model_release_airflow.operators.approval import Approval, ReleaseApprovalOperator
 from model_release_airflow.operators.model_reload import ModelReloadOperator
 from model_release_airflow.operators.release_close import ReleaseCloseOperator
 from model_release_airflow.operators.run_register import RunRegisterOperator
 from model_release_airflow.operators.run_verify import RunVerifyOperator
 from model_release_airflow.sensors.quality_gate import QualityGateSensor
+
+__all__ = ["Approval", "Step", "release_model"]
 
 # A killed worker or scheduler costs a try, and every step finds what was done: trying again is cheap.
 _TRIES: Any = {
@@ -80,16 +82,7 @@ def release_model(
         for step in trials:
             tasks += _trial(step, served, judged, only_if=wanted)
         if approval is not None:
-            tasks.append(
-                ReleaseApprovalOperator(
-                    task_id="approval",
-                    **judged,
-                    approval=approval,
-                    lease_seconds=trials[-1].lease_seconds if trials else DEFAULT_LEASE_SECONDS,
-                    only_if=wanted,
-                    trigger_rule=TriggerRule.NONE_FAILED,
-                )
-            )
+            tasks.append(_approval(approval, trials, judged, only_if=wanted))
         tasks += [
             ModelReloadOperator(
                 task_id="model_reload",
@@ -108,6 +101,20 @@ def release_model(
         ]
         chain(*tasks)
     return group
+
+
+def _approval(approval: Approval, trials: Sequence[Step], judged: dict[str, Any], *, only_if: Any) -> Any:
+    """Return the task that asks a person."""
+    from model_release_airflow.operators.approval import ReleaseApprovalOperator  # only who asks has to import that
+
+    return ReleaseApprovalOperator(
+        task_id="approval",
+        **judged,
+        approval=approval,
+        lease_seconds=trials[-1].lease_seconds if trials else DEFAULT_LEASE_SECONDS,
+        only_if=only_if,
+        trigger_rule=TriggerRule.NONE_FAILED,
+    )
 
 
 def _trial(step: Step, served: dict[str, Any], judged: dict[str, Any], *, only_if: Any) -> list[Any]:

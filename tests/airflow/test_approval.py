@@ -21,9 +21,10 @@ from model_release.messages import compose
 from model_release_airflow import question as questions
 from model_release_airflow.context import Stores
 from model_release_airflow.failures import GateRejectedError, record_failure
-from model_release_airflow.operators.approval import APPROVE, DECLINE, Approval, ReleaseApprovalOperator
+from model_release_airflow.operators.approval import APPROVE, DECLINE, ReleaseApprovalOperator
 from model_release_airflow.operators.model_reload import ModelReloadOperator
 from model_release_airflow.operators.release_close import ReleaseCloseOperator
+from model_release_airflow.release import Approval
 from model_release_airflow.sensors.quality_gate import QualityGateSensor
 from model_release_airflow.triggers import approval as triggers
 from model_release_airflow.triggers.approval import ApprovalTrigger, parse_approval_event

@@ -8,8 +8,7 @@ from pathlib import Path
 from airflow.sdk import DAG
 
 from model_release_airflow.notifications.wecom import WeComRobotNotifier
-from model_release_airflow.operators.approval import Approval
-from model_release_airflow.release import release_model
+from model_release_airflow.release import Approval, release_model
 
 for name, hours in (("asks_first", 1.0), ("asks_briefly", 0.002)):
     with DAG(

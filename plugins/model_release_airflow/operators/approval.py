@@ -6,15 +6,14 @@ import datetime as dt
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn, assert_never
+from typing import TYPE_CHECKING, Any, NoReturn, assert_never
 
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import Param, conf
 
 from model_release.adapters.decisions import read_decision
-from model_release.approval import approved, asked_since, check_approved, decision_details, decision_of
+from model_release.approval import Approval, approved, asked_since, check_approved, decision_details, decision_of
 from model_release.contract import utc_now
-from model_release.errors import InvalidInputError
 from model_release.evidence import TrialFacts
 from model_release.gate_words import passed_at
 from model_release.ledger import Event, LedgerEntry
@@ -30,38 +29,19 @@ from model_release_airflow.context import (
     release_id_of,
 )
 from model_release_airflow.failures import GateRejectedError, record_failure
-from model_release_airflow.gate_word import speak
 from model_release_airflow.hooks.recommendation_api import DEFAULT_CONN_ID
-from model_release_airflow.look import Asked, Look, look
 from model_release_airflow.notifications.wecom import dag_run_link, tell_once
 from model_release_airflow.operators.links import ModelsLink
 from model_release_airflow.question import ask, question_about
 from model_release_airflow.triggers.approval import ApprovalEvent, ApprovalTrigger, parse_approval_event
 
+if TYPE_CHECKING:
+    from model_release_airflow.look import Look
+
 APPROVE, DECLINE = "Approve", "Reject"
 _STAGES: tuple[Stage, ...] = ("offline", "online")
 _REASON = 500  # characters
 _GRACE_SECONDS = 60.0
-
-
-@dataclass(frozen=True)
-class Approval:
-    """That a person is asked before everybody gets a run.
-
-    Attributes:
-        hours: how long they may think; nobody's answer is a no.
-        assigned_users: who may answer, as Airflow's ``{"id": ..., "name": ...}``; empty: whoever may trigger the DAG.
-        tell: whether the WeCom robot tells people that they are asked.
-    """
-
-    hours: float = 24.0
-    assigned_users: tuple[Mapping[str, str], ...] = ()
-    tell: bool = True
-
-    def __post_init__(self) -> None:
-        """Refuse what can't be waited for."""
-        if not 0 < self.hours <= 24 * 14:
-            raise InvalidInputError(f"an approval of {self.hours:g} hours: at least a moment, and at most 336 hours")
 
 
 @dataclass(frozen=True)
@@ -197,6 +177,9 @@ class ReleaseApprovalOperator(HITLOperator):
             self._decline(context, stores, asked, f"the registry has moved on to generation {registry.generation}")
         if registry.candidate is None or registry.candidate.release_id != release_id:
             return None
+        from model_release_airflow.gate_word import speak
+        from model_release_airflow.look import Asked, look
+
         question = Asked(self.run_id, release_id, "online", optional_text(self.policy))
         seen = look(stores.paths, question, started_at=started_at)
         if seen.outcome == "reject":

@@ -27,7 +27,6 @@ from model_release_airflow.context import (
 )
 from model_release_airflow.durable import kept_time
 from model_release_airflow.failures import GateRejectedError, record_failure
-from model_release_airflow.gate_word import speak
 from model_release_airflow.hooks.recommendation_api import DEFAULT_CONN_ID
 
 # What judges, with NumPy and PyArrow, is imported where it is used: DAG files are read every few seconds.
@@ -119,6 +118,7 @@ class QualityGateSensor(BaseSensorOperator):
         self, context: Mapping[str, Any], *, started_at: float, event: TrialEvent | None = None
     ) -> dict[str, Any]:
         from model_release.adapters.evidence_files import fingerprint
+        from model_release_airflow.gate_word import speak
         from model_release_airflow.look import look
 
         stores = Stores.from_environment()
