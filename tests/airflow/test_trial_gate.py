@@ -98,6 +98,30 @@ def test_a_healthy_candidate_passes_at_once(trial: Stores, answers: Answers, pol
     assert picture_path(trial.paths, RELEASE_ID).read_text().count("errors") >= 1
 
 
+def test_a_trial_that_passed_has_time_until_the_next_task(
+    stores: Stores, fleet: list[ReplicaServer], answers: Answers, policy: Path
+) -> None:
+    """The trigger that renewed the lease is gone, and the next task may have to wait for its turn, or be tried again."""
+    start_trial(stores, lease_seconds=10.0)
+    for server in fleet:
+        server.replica.look()
+    before = lease_until(stores)
+    gate(policy, lease_seconds=120).execute(context())
+    assert lease_until(stores) - before >= dt.timedelta(seconds=100)
+    assert answers.looks == 1
+
+
+def test_a_trial_passes_even_if_its_lease_is_not_renewed(
+    trial: Stores, fleet: list[ReplicaServer], answers: Answers, policy: Path
+) -> None:
+    """It has what is left of the lease; whether that is enough, the next commit finds out."""
+    before = lease_until(trial)
+    for server in fleet:
+        server.status = 503
+    assert gate(policy, lease_seconds=3600).execute(context())["verdict"] == "pass"
+    assert (lease_until(trial), answers.looks) == (before, 1)
+
+
 def test_it_waits_for_requests_without_a_slot(trial: Stores, answers: Answers, policy: Path) -> None:
     """The trigger carries what was judged; nothing stands in the ledger, and the state of the wait on disk."""
     answers.requests = UNDECIDED

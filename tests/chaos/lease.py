@@ -113,12 +113,11 @@ def _back(clients: list[httpx.Client], current: str | None, until: float) -> lis
 def _consistent(scene: Scene) -> list[str]:
     """Return what registry, ledger and replicas disagree about while Airflow is away."""
     try:
+        wait_for("the candidate is out of the registry", lambda: scene.registry()["candidate"] is None, LATE_SECONDS)
         wait_for("registry and replicas agree", lambda: not scene.disagreements(), LATE_SECONDS)
-    except TimeoutError:
-        return scene.disagreements()
-    registry = scene.registry()
-    left = ["the candidate is still in the registry"] if registry["candidate"] is not None else []
-    return left + invariants.ledger_violations(registry, scene.ledger())
+    except TimeoutError as error:
+        return [str(error), *scene.disagreements()]
+    return invariants.ledger_violations(scene.registry(), scene.ledger())
 
 
 def _ended(scene: Scene, dag_run_id: str) -> list[str]:

@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, assert_never
 
 from airflow.sdk import BaseSensorOperator
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException, AirflowSkipException
 from pydantic import TypeAdapter
 
+from model_release import fleet
 from model_release.adapters.decisions import write_decision
-from model_release.contract import LeaseSeconds
+from model_release.contract import LeaseRequest, LeaseSeconds
 from model_release.errors import ModelReleaseError
 from model_release.policy import Stage
 from model_release.verdict import Decision
@@ -27,7 +28,7 @@ from model_release_airflow.context import (
 )
 from model_release_airflow.durable import kept_time
 from model_release_airflow.failures import GateRejectedError, record_failure
-from model_release_airflow.hooks.recommendation_api import DEFAULT_CONN_ID
+from model_release_airflow.hooks.recommendation_api import DEFAULT_CONN_ID, RecommendationApiHook
 
 # What judges, with NumPy and PyArrow, is imported where it is used: DAG files are read every few seconds.
 if TYPE_CHECKING:
@@ -135,6 +136,7 @@ class QualityGateSensor(BaseSensorOperator):
         self._print(decision, event)
         match outcome:
             case "release":
+                self._leave_time(asked, seen)
                 receipt = decision.model_dump(mode="json")
             case "reject":
                 self._reject(f"{stopped}; {decision.summary}" if stopped else decision.summary)
@@ -143,6 +145,24 @@ class QualityGateSensor(BaseSensorOperator):
             case _:
                 assert_never(outcome)
         return receipt
+
+    def _leave_time(self, asked: Asked, seen: Look) -> None:
+        """Renew the lease of a trial that passed: nobody else does, until the next task has its turn.
+
+        It may fail: the trial then has the time that is left of the lease.
+        """
+        trial, generation = seen.trial, seen.decision.generation
+        if trial is None or trial.lease_until is None or generation is None:
+            return
+        seconds = one_of(_LEASE, "lease_seconds", optional_number(self.lease_seconds))
+        request = LeaseRequest(release_id=asked.release_id, generation=generation, lease_seconds=seconds)
+        try:
+            with RecommendationApiHook(self.conn_id).replicas() as replicas:
+                until = fleet.renew(replicas, request).lease_until
+        except (ModelReleaseError, AirflowNotFoundException) as error:
+            self.log.warning("lease not renewed, the trial ends at %s: %s", trial.lease_until.isoformat(), error)
+            return
+        self.log.info("the trial may go on until %s, for the next task", until.isoformat(timespec="seconds"))
 
     def _asked(self, context: Mapping[str, Any]) -> Asked:
         from model_release_airflow.look import Asked

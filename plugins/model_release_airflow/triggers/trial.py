@@ -139,9 +139,9 @@ class TrialTrigger(BaseTrigger):
             seconds = pause(self.poll_seconds)
             try:
                 lease_until = await self._renewed(lease_until)
-                seen = await EVIDENCE.ask_in_thread(
-                    self._question(record), self.poll_seconds, lambda: self._look(record)
-                )
+                last = time.time() >= self.deadline  # judged as things are now, not as somebody saw them before
+                fresh_seconds = 0.0 if last else self.poll_seconds
+                seen = await EVIDENCE.ask_in_thread(self._question(record), fresh_seconds, lambda: self._look(record))
             except ReplicaRefusedError as error:
                 return "refused", str(error)
             except (
