@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+import graphlib
 import json
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,6 @@ DAG_ID = "recommendation_pipeline"
 FIRST_AS_OF = dt.datetime(2017, 11, 12, tzinfo=dt.UTC)
 LAST_AS_OF = dt.datetime(2017, 12, 24, tzinfo=dt.UTC)  # the log ends a week later
 WEEK = dt.timedelta(days=7)
-TASKS = ("check_data", "train", "evaluate", "register", "quality_gate", "model_reload", "verify", "close_release")
 FINISHED = {"success", "failed"}
 SIGNS = {
     "success": ("✔", "green"),
@@ -61,6 +61,7 @@ class DagRun:
     """A DAG run as the REST API shows it."""
 
     dag_run_id: str
+    order: Sequence[str] = ()
     state: str = "queued"
     tasks: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -74,7 +75,7 @@ class DagRun:
     def render(self, started: float) -> Table:
         """Return the tasks with their state and time, as they stand."""
         rows = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
-        for task_id in TASKS:
+        for task_id in self.order:
             task = self.tasks.get(task_id, {})
             state = task.get("state")
             sign, colour = SIGNS.get(state or "", ("", "cyan"))
@@ -164,6 +165,16 @@ def _release(
     return RELEASED
 
 
+def in_order(tasks: Sequence[Mapping[str, Any]]) -> Sequence[str]:
+    """Return the ids of a DAG's tasks in the order in which they run, steps of a rollout included."""
+    sorter = graphlib.TopologicalSorter[str]()
+    for task in tasks:
+        sorter.add(task["task_id"])
+        for after in task["downstream_task_ids"]:
+            sorter.add(after, task["task_id"])
+    return tuple(sorter.static_order())
+
+
 def _wait_for_dag(rest: httpx.Client) -> None:
     deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
@@ -175,12 +186,13 @@ def _wait_for_dag(rest: httpx.Client) -> None:
 
 
 def _follow(console: Console, rest: httpx.Client, dag_run_id: str) -> DagRun:
-    run = DagRun(dag_run_id)
+    tasks = rest.get(f"/dags/{DAG_ID}/tasks").raise_for_status().json()["tasks"]
+    run = DagRun(dag_run_id, in_order(tasks))
     started = time.monotonic()
     with Live(console=console, refresh_per_second=8, transient=not console.is_terminal) as live:
         while run.state not in FINISHED:
             if time.monotonic() - started > RUN_SECONDS:
-                raise StackError(f"the run {dag_run_id} did not finish in {RUN_SECONDS:g} s; it goes on in Airflow")
+                raise StackError(f"the run {dag_run_id} did not finish in {RUN_SECONDS:g} s")
             run.refresh(rest)
             live.update(run.render(started))
             time.sleep(0.7)

@@ -56,7 +56,8 @@ RELEASED: list[Move] = [
 REJECTED: list[Move] = [
     ("gate_decided", "online", Verdict.FAIL.value),
     ("rejected", None, None),
-    ("trial_ended", None, None),
+    ("trial_ended", "primary", None),
+    ("rolled_back", "primary", None),
 ]
 
 

@@ -29,6 +29,16 @@ def test_the_demo_ends_where_the_log_ends(tmp_path: Path) -> None:
     assert demo.next_as_of(paths) == demo.LAST_AS_OF
 
 
+def test_every_task_of_the_dag_is_shown_in_its_order() -> None:
+    """Also the steps of a rollout, which are there only if they are asked for; Airflow lists tasks by name."""
+    chain = ["check_data", "register", "quality_gate", "shadow_10", "judge_shadow_10", "model_reload"]
+    after = dict(zip(chain, [*chain[1:], None], strict=True))
+    tasks = [{"task_id": name, "downstream_task_ids": [after[name]] if after[name] else []} for name in sorted(chain)]
+    run = demo.DagRun("run-1", demo.in_order(tasks), tasks={"shadow_10": {"state": "skipped"}})
+    assert list(run.order) == chain
+    assert [str(cell) for cell in run.render(0.0).columns[1].cells][:-1] == chain
+
+
 def test_a_bad_date_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         demo.main(["--once", "--as-of", "christmas"])
