@@ -6,7 +6,7 @@ A retried, cleared or doubled task finds here what was done already, and does on
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from model_release.errors import IllegalMoveError
 from model_release.ledger import Event, Ledger, LedgerEntry, of_release
@@ -87,6 +87,20 @@ def may_stay(entries: Iterable[LedgerEntry], release_id: str) -> bool:
             case _:
                 pass
     return verified
+
+
+def why_back(entries: Sequence[LedgerEntry], release_id: str) -> str:
+    """Return why what a release put in force may not stay: what was said against it since, or that nothing proved it."""
+    against = ""
+    for entry in of_release(entries, release_id):
+        match entry.event:
+            case Event.COMMITTED:
+                against = ""
+            case Event.REJECTED | Event.FAILED:
+                against = against or f"{entry.event}: {entry.reason}"
+            case _:
+                pass
+    return against or f"the release ended {phase_of(entries, release_id)}, not verified"
 
 
 def check_move(entries: Iterable[LedgerEntry], release_id: str, event: Event) -> None:

@@ -240,12 +240,15 @@ def test_a_verified_trial_that_was_rejected_or_failed_since_is_ended(
     passed(stores)
     run(reload(mode="canary", rollout=0.5))
     execute(verify(mode="canary"))
-    record(stores.ledger, LedgerEntry(at=utc_now(), event=event, release_id=RELEASE_ID, by="gate", run_id="new"))
+    record(
+        stores.ledger,
+        LedgerEntry(at=utc_now(), event=event, release_id=RELEASE_ID, by="gate", run_id="new", reason="worse"),
+    )
     assert execute(close())["phase"] == "proved"
     registry = stores.registry.read()
     assert (current(stores), registry.candidate) == ("old", None)
     assert {server.replica.served.generation for server in fleet} == {registry.generation}
-    assert "rejected or failed on trial" in last(stores).reason
+    assert last(stores).reason == f"{event}: worse"
 
 
 def test_another_release_is_left_alone(stores: Stores, fleet: list[ReplicaServer]) -> None:

@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowException
 from model_release.changes import in_force
 from model_release.contract import utc_now
 from model_release.ledger import Event, LedgerEntry, of_release
-from model_release.phases import Phase, may_stay, phase_of, record
+from model_release.phases import Phase, may_stay, phase_of, record, why_back
 from model_release_airflow.context import Stores, actor, decisions_fail, optional_text, release_id_of
 from model_release_airflow.failures import record_failure
 from model_release_airflow.hooks.recommendation_api import DEFAULT_CONN_ID, RecommendationApiHook
@@ -65,7 +65,7 @@ class ReleaseCloseOperator(BaseOperator):
             # the registry went back already, but an earlier try could not prove that the replicas did
             unproved = phase is Phase.PUT_BACK
             if unproved or (not may_stay(entries, release_id) and in_force(stores.registry.read(), release_id)):
-                self._put_back(context, stores, release_id, phase)
+                self._put_back(context, stores, release_id)
                 entries = stores.ledger.read()
                 phase = phase_of(entries, release_id)
         for entry in of_release(entries, release_id):
@@ -74,15 +74,14 @@ class ReleaseCloseOperator(BaseOperator):
             )
         return {"release_id": release_id, "phase": phase.value}
 
-    def _put_back(self, context: Mapping[str, Any], stores: Stores, release_id: str, phase: Phase) -> None:
-        why = "rejected or failed on trial" if phase is Phase.VERIFIED else "not verified"
+    def _put_back(self, context: Mapping[str, Any], stores: Stores, release_id: str) -> None:
         back = put_back(
             stores,
             RecommendationApiHook(self.conn_id),
             quorum=quorum_of(optional_text(self.policy)),
             release_id=release_id,
             by=actor(context),
-            reason=f"the release ended {phase}, {why}",
+            reason=why_back(stores.ledger.read(), release_id),
             seconds=self.put_back_seconds,
         )
         self.log.warning(back.message)
