@@ -10,7 +10,17 @@ import pytest
 
 from tests.docs_pages import PROJECT
 
-PACKAGES = ("config", "model_release", "pipeline", "recommendation_api", "plugins", "dags", "scripts", "benchmarks")
+PACKAGES = (
+    "config",
+    "model_release",
+    "pipeline",
+    "recommendation_api",
+    "plugins",
+    "dags",
+    "scripts",
+    "benchmarks",
+    "examples",
+)
 MODULES = frozenset(
     {
         "pickle",

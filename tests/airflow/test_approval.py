@@ -301,7 +301,7 @@ def test_the_lease_is_kept_while_a_person_thinks(
     stores: Stores, fleet: list[ReplicaServer], airflow: Airflow, policy: Path
 ) -> None:
     """A trial that passed waits on; what the API has not told, the trigger finds itself."""
-    _judged_trial(stores, fleet, policy, lease_seconds=6.0)
+    _judged_trial(stores, fleet, policy, lease_seconds=6)
     first = lease_until(stores)
     task = asking(policy, lease_seconds=6)
     trigger, kwargs = deferred(task)
@@ -373,10 +373,12 @@ def test_an_approval_that_can_not_be_waited_for_is_refused(hours: float) -> None
         Approval(hours=hours)
 
 
-def _judged_trial(stores: Stores, fleet: list[ReplicaServer], policy: Path, *, lease_seconds: float = 600.0) -> None:
+def _judged_trial(stores: Stores, fleet: list[ReplicaServer], policy: Path, *, lease_seconds: int = 600) -> None:
     """Put ``new`` on trial, and let the gate pass it."""
     start_trial(stores, lease_seconds=lease_seconds)
     for server in fleet:
         server.replica.look()
-    gate = QualityGateSensor(task_id="online_gate", run_id="new", stage="online", policy=str(policy))
+    gate = QualityGateSensor(
+        task_id="online_gate", run_id="new", stage="online", policy=str(policy), lease_seconds=lease_seconds
+    )
     assert gate.execute(context())["verdict"] == "pass"

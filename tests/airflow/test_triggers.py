@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from airflow.triggers.base import BaseTrigger
 
+from model_release_airflow.triggers.approval import ApprovalTrigger
 from model_release_airflow.triggers.evidence import EvidenceTrigger
 from model_release_airflow.triggers.fleet import Commit, FleetAgreesTrigger, Told
 from model_release_airflow.triggers.trial import TrialTrigger
@@ -51,6 +52,20 @@ TRIGGERS = [
         run_id="new",
         release_id="r1",
         policy="policy.yaml",
+        started_at=1.5,
+        poll_seconds=5.0,
+        deadline=7.25,
+        conn_id="api",
+        generation=4,
+        lease_seconds=900,
+        lease_until=905.5,
+    ),
+    ApprovalTrigger(
+        ti_id="01a211d4-9f33-7189-8ac8-7ebef9211432",
+        watched=True,
+        run_id="new",
+        release_id="r1",
+        policy=None,
         started_at=1.5,
         poll_seconds=5.0,
         deadline=7.25,

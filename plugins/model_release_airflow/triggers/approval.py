@@ -69,8 +69,34 @@ class ApprovalTrigger(TrialTrigger):
     :param watched: Whether there is a trial to watch.
     """
 
-    def __init__(self, *, ti_id: str, watched: bool, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        *,
+        ti_id: str,
+        watched: bool,
+        run_id: str,
+        release_id: str,
+        policy: str | None,
+        started_at: float,
+        poll_seconds: float,
+        deadline: float,
+        conn_id: str,
+        generation: int | None,
+        lease_seconds: int,
+        lease_until: float | None,
+    ) -> None:
+        super().__init__(
+            run_id=run_id,
+            release_id=release_id,
+            policy=policy,
+            started_at=started_at,
+            poll_seconds=poll_seconds,
+            deadline=deadline,
+            conn_id=conn_id,
+            generation=generation,
+            lease_seconds=lease_seconds,
+            lease_until=lease_until,
+        )
         self.ti_id = ti_id
         self.watched = watched
 
