@@ -119,7 +119,7 @@ def commit(
     check_move(entries, move.release_id, Event.COMMITTED)
 
     def transition(registry: Registry) -> Registry:
-        desired = _is_desired(registry, move)
+        desired = _is_desired(registry, move, cause)
         if desired and in_force(registry, move.release_id):
             return registry  # done by an earlier try
         match cause:
@@ -141,6 +141,7 @@ def commit(
     current = after.current
     ours = current is not None and current.release_id == move.release_id
     previous = current.previous_run_id if current and ours else run_of(before)
+    changed = after.generation != before.generation
     entry = LedgerEntry(
         at=at,
         event=Event.COMMITTED,
@@ -148,14 +149,14 @@ def commit(
         by=by,
         run_id=move.run_id,
         previous_run_id=previous,
-        generation=after.generation,
+        generation=after.generation if changed else generation_of(after, move.mode),
         mode=move.mode,
         rollout=move.rollout,
         reason=reason,
         details=asked_details(move.asked_at),
     )
     note_change(ledger, entry)
-    return Commit(registry=after, changed=after.generation != before.generation, previous_run_id=previous)
+    return Commit(registry=after, changed=changed, previous_run_id=previous)
 
 
 def switch(replicas: Sequence[Replica], registry: Registry, move: Move | None = None) -> list[ReplicaError]:
@@ -192,13 +193,19 @@ def conclude(
         by=by,
         run_id=move.run_id,
         previous_run_id=before,
-        generation=registry.generation,
+        generation=generation_of(registry, move.mode),
         mode=move.mode,
         rollout=move.rollout,
         reason=reason if event is Event.ROLLED_BACK else "",
         details=without(missing),
     )
     return record(ledger, entry)
+
+
+def generation_of(registry: Registry, mode: Mode) -> int:
+    """Return the generation at which what is desired in ``mode`` became so: a latch, or another trial, came later."""
+    part = registry.current if mode == "primary" else registry.candidate
+    return registry.generation if part is None else part.generation
 
 
 def _allowed(registry: Registry, entries: Sequence[LedgerEntry], move: Move, *, gated: bool) -> int | None:
@@ -214,10 +221,16 @@ def _allowed(registry: Registry, entries: Sequence[LedgerEntry], move: Move, *, 
     return generation
 
 
-def _is_desired(registry: Registry, move: Move) -> bool:
+def _is_desired(registry: Registry, move: Move, cause: Cause) -> bool:
+    """Whether nothing is left to do.
+
+    A release whose run is current already leaves the trial of another release alone: repeated or cleared, it is older.
+    A person, and a rollback, who name the current run end the trial.
+    """
     if move.mode == "primary":
-        current = registry.current
-        return current is not None and current.run_id == move.run_id and registry.candidate is None
+        current, trial = registry.current, registry.candidate
+        others = trial is not None and cause == "release" and trial.release_id != move.release_id
+        return current is not None and current.run_id == move.run_id and (trial is None or others)
     return fleet.trial_key(registry.candidate) == (move.run_id, move.mode, move.rollout, move.release_id)
 
 

@@ -11,6 +11,7 @@ from model_release import reversal, rollout
 from model_release.errors import GenerationConflictError, IllegalMoveError, OutdatedReleaseError
 from model_release.fencing import expect_unmoved
 from model_release.ledger import Event
+from model_release.registry import Cause
 from model_release.rollout import Move
 from tests.fake_replicas import NOW
 from tests.release.world import World
@@ -144,3 +145,27 @@ def test_an_old_release_is_refused_before_any_replica_works(world: World) -> Non
         rollout.check(world.store, world.ledger, old)
     rollout.check(world.store, world.ledger, old, cause="rollback")
     rollout.check(world.store, world.ledger, Move(run_id="run-b", release_id="r1", asked_at=minutes(5)))
+
+
+def test_a_repeated_release_leaves_the_trial_of_a_later_one_alone(world: World) -> None:
+    """Cleared while the next one is on trial: its run is current already, so nothing changes, and nothing is said twice."""
+    release(world, "run-a", "r1", asked=0, at=1)
+    conclude = {"by": "test", "at": minutes(2)}
+    again = Move(run_id="run-a", release_id="r1", asked_at=minutes(0))
+    assert rollout.conclude(world.ledger, again, world.store.read(), **conclude)  # type: ignore[arg-type]
+    release(world, "run-b", "r2", asked=5, at=6, mode="canary")
+    before, said = world.store.read(), len(world.ledger.read())
+    world.gate(again)
+    done = world.commit(again, at=minutes(20))
+    assert (done.changed, world.store.read()) == (False, before)
+    assert not rollout.conclude(world.ledger, again, done.registry, by="test", at=minutes(21))
+    assert len(world.ledger.read()) == said + 1  # the gate's word
+
+
+@pytest.mark.parametrize("cause", ["person", "rollback"])
+def test_a_person_who_names_the_current_run_ends_the_trial(world: World, cause: Cause) -> None:
+    """That is how a trial is ended by hand."""
+    release(world, "run-a", "r1", asked=0, at=1)
+    release(world, "run-b", "r2", asked=5, at=6, mode="canary")
+    assert world.commit(Move(run_id="run-a", release_id="by-hand"), cause=cause, at=minutes(9)).changed
+    assert world.store.read().candidate is None

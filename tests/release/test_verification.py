@@ -81,6 +81,16 @@ def test_a_trial_that_is_not_desired_any_more_is_said(registry: Registry, said: 
         serving_runs(trial("canary"), run_id="run-c", trial=True)
 
 
+def test_a_current_run_may_share_its_users_with_the_trial_of_another_release() -> None:
+    """Verified again while the next run is on trial: in a canary some get that one; what it answers was not recorded."""
+    allowed = serving_runs(trial("canary"), run_id="run-a", trial=False)
+    assert allowed == {"current": "run-a", "candidate": "run-b"}
+    assert serving_runs(trial("shadow"), run_id="run-a", trial=False) == ALLOWED
+    other = Answer(run_id="run-b", variant="candidate", items=("x",), known=True)
+    assert objection(other, allowed, expected=("a",)) is None
+    assert objection(other, ALLOWED, expected=("a",)) is not None
+
+
 def test_the_right_answer_meets_no_objection() -> None:
     """With and without a recorded one, from each variant that is allowed."""
     assert objection(answer(), ALLOWED) is None

@@ -15,6 +15,7 @@ from model_release.contract import utc_now
 from model_release.ledger import Event, LedgerEntry
 from model_release.phases import record
 from model_release.policy.quorum import needed
+from model_release.rollout import generation_of
 from model_release.verification import objection, questions, serving_runs
 from model_release_airflow import assets
 from model_release_airflow.context import Stores, actor, decisions_fail, optional_text, release_id_of
@@ -103,7 +104,7 @@ class RunVerifyOperator(BaseOperator):
                 release_id=release_id,
                 by=actor(context),
                 run_id=self.run_id,
-                generation=registry.generation,
+                generation=generation_of(registry, "primary" if self.mode == "primary" else "canary"),
                 details={
                     "replicas": len(present),
                     "requests": (len(recorded) + 1) * len(asked),
