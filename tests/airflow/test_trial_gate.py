@@ -95,7 +95,7 @@ def test_a_healthy_candidate_passes_at_once(trial: Stores, answers: Answers, pol
     kept = read_evidence(trial.paths, RELEASE_ID, "online")
     assert kept is not None
     assert kept.online is not None
-    assert picture_path(trial.paths, RELEASE_ID).read_text().count("errors") >= 1
+    assert not picture_path(trial.paths, RELEASE_ID).exists()  # nobody waits for it: it is drawn at the close
 
 
 def test_a_trial_that_passed_has_time_until_the_next_task(
