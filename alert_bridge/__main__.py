@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -46,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
     servers.append(uvicorn.Server(config))
+    # uvicorn raises the signal that ended it once more, when it is done: the messages under way are not
+    signal.signal(signal.SIGTERM, lambda *_: None)
     try:
         bridge.start()
         servers[0].run()

@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 from model_release.adapters.file_ledger import FileLedger
 from model_release.adapters.file_registry import FileRegistry
 from model_release.adapters.reconciliation_files import newest_reconciliation, parse_reconciliation
-from model_release.errors import InvalidInputError, StateError
+from model_release.errors import InvalidInputError, StateCorruptError, StateError
 from model_release.evidence import Missing, Reconciliation
 from model_release.ledger import LedgerEntry
 from model_release.open_releases import last_released, open_releases
@@ -41,7 +41,7 @@ class ReleaseState(Collector):
     def collect(self) -> Iterator[Metric]:
         """Read everything, then give everything, or only that it can't be read."""
         try:
-            registry, entries = self._registry.read(), self._ledger.read()
+            registry, entries = self._read()
         except (StateError, OSError) as error:
             self._report(str(error))
             yield _gauge("model_release_state_readable", "1 if registry and ledger can be read", 0.0)
@@ -51,6 +51,14 @@ class ReleaseState(Collector):
             yield from _of_registry(registry)
             yield from _of_ledger(entries)
         yield from _of_reconciliation(self._reconciliation())
+
+    def _read(self) -> tuple[Registry, Sequence[LedgerEntry]]:
+        registry, entries = self._registry.read(), self._ledger.read()
+        if registry.generation > 1 and not entries:  # at the first change a writer may have died between the two
+            raise StateCorruptError(
+                f"{self._paths.ledger} is missing or empty although the registry is at generation {registry.generation}"
+            )
+        return registry, entries
 
     def _report(self, problem: str) -> None:
         """Log a problem when it comes and when it goes, not at each scrape."""

@@ -70,7 +70,8 @@ def headline(alert: Alert) -> str:
     sign = _RESOLVED_SIGN if alert.status == "resolved" else _sign(alert)
     summary = alert.annotations.get("summary", "")
     said = f": {for_robot(summary)}" if summary else ""
-    return cut(f"{sign} {for_robot(alert.name)}{said}{_where(alert, ' ')}", TITLE_BYTES)
+    where = _where(alert, " ").replace("`", "")  # a cut may part two of them
+    return cut(f"{sign} {for_robot(alert.name)}{said}{where}", TITLE_BYTES)
 
 
 def silence_link(base: str, labels: Mapping[str, str]) -> str:

@@ -26,7 +26,8 @@ class FakeWeCom:
 
     ``faults`` are used up one per message: an ``errcode``; an HTTP status of 400 or more as ``("http", status)``;
     ``("drop", 0)`` and ``("close", 0)`` close the connection without an answer after and before the message was taken;
-    ``("hang", seconds)`` takes it, ``("stall", seconds)`` does not, and both are silent for so long before they close.
+    ``("hang", seconds)`` takes it, ``("stall", seconds)`` does not, and both are silent for so long before they close;
+    ``("slow", seconds)`` takes it and says so after a while.
 
     Attributes:
         key: of the robot.
@@ -165,6 +166,10 @@ class _Handler(BaseHTTPRequestHandler):
                     right()
                 self.ended.wait(seconds)
                 self.close_connection = True
+            case ("slow", seconds):
+                answer = json.dumps(right()).encode()
+                self.ended.wait(seconds)
+                self._answer(200, answer)
             case ("http", status):
                 self._answer(int(status), b"<html>busy</html>")
             case int(code):
