@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import CollectorRegistry
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
 from alert_bridge.database import NotStoredError
@@ -86,6 +87,8 @@ class Door:
                     body += chunk
                     if len(body) > self._largest:
                         raise too_large
+        except ClientDisconnect:
+            raise _RefusedError(400, "malformed", "the caller hung up before the body was there") from None
         except TimeoutError:
             raise _RefusedError(408, "malformed", "the body did not arrive in time") from None
         return bytes(body)

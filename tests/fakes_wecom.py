@@ -43,6 +43,7 @@ class FakeWeCom:
         corp_id, secret, agent_id: of the app.
         tokens: that were given out, in this order; only the last one is valid, unless it is in ``expired``.
         expired: tokens that are not valid any more.
+        unknown_users: whom the app can't write to, as answers name them.
     """
 
     key: str = "0d5f2c1e-robot-key"
@@ -62,6 +63,7 @@ class FakeWeCom:
     agent_id: int = 1000002
     tokens: list[str] = field(default_factory=list)
     expired: set[str] = field(default_factory=set)
+    unknown_users: str = ""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def connection(self, **extra: Any) -> str:
@@ -151,7 +153,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        self._respond(fault, lambda: _said(self.fake.judge(urlsplit(self.path).path, self._asked(), body)))
+        path = urlsplit(self.path).path
+        more = {"invaliduser": self.fake.unknown_users} if path == APP_PATH and self.fake.unknown_users else {}
+        self._respond(fault, lambda: {**_said(self.fake.judge(path, self._asked(), body)), **more})
 
     def _asked(self) -> dict[str, str]:
         return {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}

@@ -6,6 +6,7 @@ https://developer.work.weixin.qq.com/document/path/90236 and 91039 (the access t
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ APP_BYTES = 2048  # of one message of an app, in UTF-8, text and markdown alike;
 REPEATABLE_SECONDS = 14_400.0  # how long the service knows a message again: the longest that it offers
 _TOKEN_PATH, _SEND_PATH = "/cgi-bin/gettoken", "/cgi-bin/message/send"
 _TOKEN_GONE = frozenset({40014, 42001})
+_log = logging.getLogger(__name__)
 _EARLY_SECONDS = 60.0  # a token is renewed so long before it expires
 
 
@@ -109,7 +111,7 @@ class WeComApp:
 
     def _post(self, part: Part, token: str) -> None:
         check = {"enable_duplicate_check": 1, "duplicate_check_interval": int(REPEATABLE_SECONDS)}
-        ask(
+        answer = ask(
             self._transport,
             "POST",
             f"{self._base}{_SEND_PATH}",
@@ -117,6 +119,9 @@ class WeComApp:
             timeout=self._timeout,
             message={**self._envelope, **part.body(), **check},
         )
+        lost = [str(answer[name]) for name in ("invaliduser", "invalidparty") if answer.get(name)]
+        if lost:  # the others have it
+            _log.warning("WeCom took the message, but does not know, or may not write to: %s", ", ".join(lost))
 
     def _access_token(self) -> str:
         with self._lock:

@@ -144,7 +144,7 @@ def test_one_that_can_not_be_digested_holds_up_nobody(world: World) -> None:
 def test_the_end_of_what_was_given_up_is_no_news(tmp_path: Path) -> None:
     """Neither of what grew too old nor of what was refused; and both ends leave the queue."""
     world = World(tmp_path, hours=0.01)
-    world.broken = {"A": Refusal.UNREACHABLE, "B": Refusal.PERMANENT}
+    world.broken = {"🚨 A": Refusal.UNREACHABLE, "🚨 B": Refusal.PERMANENT}
     world.fire("A", "B")
     world.fire("A", "B", end=True)
     world.run(60)

@@ -73,7 +73,8 @@ def test_the_same_alert_again_later_is_a_new_one(start: StartBridge, service: Fa
     """Another beginning, another message; of an end without a beginning nobody hears."""
     bridge = start()
     again = alert(start="2026-11-25T11:00:00Z")
-    for body in (webhook(over(TWO)), webhook(ONE), webhook(over(ONE)), webhook(again)):
+    assert bridge.post(webhook(over(TWO))).json() == {"messages": 0}
+    for body in (webhook(ONE), webhook(over(ONE)), webhook(again)):
         bridge.post(body)
     bridge.wait_idle()
     assert len(service.received) == 3
@@ -190,6 +191,15 @@ def test_every_target_has_its_own_queue(start: StartBridge, service: FakeWeCom) 
     assert [len(service.by_key[key]) for key in (service.key, "second-key")] == [1, 2]
     assert bridge.messages("refused") == 1
     assert bridge.post(webhook(TWO), path="/alertmanager/nobody").status_code == 404
+
+
+def test_only_the_log(start: StartBridge, service: FakeWeCom) -> None:
+    """Where nobody has a robot yet, what would be told stands in the log."""
+    bridge = start(robots="", log_only="true")
+    bridge.post(webhook(ONE))
+    bridge.wait_idle()
+    assert "**🚨 RecommendationErrors**\nrun r1 answers 12 %" in bridge.log
+    assert service.attempts == 0
 
 
 def test_an_app_tells_it_too(start: StartBridge, service: FakeWeCom) -> None:

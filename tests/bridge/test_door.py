@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 import sqlite3
 import stat
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import httpx
 from scripts.services import StackError
 from tests.api.replica import wait_until
 from tests.bridge.conftest import StartBridge
-from tests.bridge.process import Bridge, bearer
+from tests.bridge.process import TOKEN, Bridge, bearer
 from tests.bridge.webhooks import alert, webhook
 from tests.fakes_wecom import FakeWeCom
 
@@ -52,6 +54,21 @@ def test_bad_input_is_refused_with_a_reason(start: StartBridge, service: FakeWeC
         assert reason in answer.json()["detail"], body
     assert (bridge.webhooks("malformed"), bridge.webhooks("invalid")) == (3, len(cases) - 3)
     assert "a webhook was answered 422: not a webhook of Alertmanager" in bridge.log
+    assert service.received == []
+
+
+def test_a_caller_who_hangs_up_leaves_no_trace(start: StartBridge, service: FakeWeCom) -> None:
+    """Half a body is nothing, and no reason for a traceback."""
+    bridge = start()
+    host, port = bridge.url.removeprefix("http://").split(":")
+    head = (
+        f"POST /alertmanager HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: 5000\r\n\r\n"
+    )
+    with socket.create_connection((host, int(port))) as caller:
+        caller.sendall(head.encode() + broken()[:100])
+        time.sleep(0.3)
+    wait_until("it is counted", lambda: bridge.webhooks("malformed") == 1)
+    assert "Traceback" not in bridge.log
     assert service.received == []
 
 

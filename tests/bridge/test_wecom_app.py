@@ -112,6 +112,13 @@ def test_what_an_answer_means(
     assert refused(app(service)).kind is kind
 
 
+def test_who_can_not_be_reached_is_named(service: FakeWeCom, caplog: pytest.LogCaptureFixture) -> None:
+    """The message is taken for the others, so it is not sent again."""
+    service.unknown_users = "lisi"
+    app(service).send(HELLO)
+    assert "may not write to: lisi" in caplog.text
+
+
 def test_a_wrong_secret_is_final(service: FakeWeCom) -> None:
     """It would be wrong the next time too."""
     error = refused(app(service, secret="wrong"))
