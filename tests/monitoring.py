@@ -60,9 +60,16 @@ def prometheus_arguments(
 @contextmanager
 def alertmanager(folder: Path) -> Iterator[Server]:
     """Start Alertmanager with ``folder`` for its data; it tells nobody of its alerts."""
-    folder.mkdir(parents=True, exist_ok=True)
     config = {"route": {"receiver": "nobody"}, "receivers": [{"name": "nobody"}]}
-    (folder / "alertmanager.yml").write_text(json.dumps(config), encoding="utf-8")
+    with alertmanager_with(folder, json.dumps(config)) as server:
+        yield server
+
+
+@contextmanager
+def alertmanager_with(folder: Path, config: str) -> Iterator[Server]:
+    """Start Alertmanager with this configuration, and ``folder`` for its data."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "alertmanager.yml").write_text(config, encoding="utf-8")
     arguments = [
         f"--config.file={folder / 'alertmanager.yml'}",
         f"--storage.path={folder / 'data'}",
