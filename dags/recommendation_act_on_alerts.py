@@ -13,7 +13,9 @@ import pendulum
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import dag
 
+from model_release.standing import ACTING
 from model_release_airflow.assets import firing_alerts
+from model_release_airflow.failures import failed_work
 from model_release_airflow.notifications.state import WeComStateNotifier
 from model_release_airflow.operators.alerts_act import AlertsActOperator
 
@@ -38,6 +40,7 @@ def recommendation_act_on_alerts() -> None:
         trigger_dag_id="recommendation_rollback",
         logical_date=None,
         skip_when_already_exists=True,  # then it was started before
+        on_failure_callback=failed_work(ACTING),
     ).expand_kwargs(decided.output)
 
 

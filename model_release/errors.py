@@ -25,6 +25,7 @@ ModelReleaseError
 ├── UnmeasurableError           a check lacks a part of its evidence: its verdict is ERROR
 ├── EvidenceError               a source of evidence gave no usable answer: becomes ``Missing``, never leaves collect
 ├── AlertsUnavailableError      Alertmanager could not be asked or told: an outage, retry
+├── NotFiringError              no alert of that name fires
 ├── NotConvergedError           the replicas did not agree in time
 └── MessageNotSentError         nobody was told: the robot did not take a message
 """
@@ -181,6 +182,10 @@ class EvidenceError(ModelReleaseError):
 
 class AlertsUnavailableError(ModelReleaseError):
     """Alertmanager gave no usable answer, or did not take what it was told: an outage, worth a retry."""
+
+
+class NotFiringError(ModelReleaseError):
+    """No alert of that name fires: there is nothing to acknowledge."""
 
 
 class NotConvergedError(ModelReleaseError):
