@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 from airflow.triggers.base import BaseTrigger
 
+from model_release_airflow.triggers.alerts import AlertsTrigger
 from model_release_airflow.triggers.approval import ApprovalTrigger
 from model_release_airflow.triggers.evidence import EvidenceTrigger
 from model_release_airflow.triggers.fleet import Commit, FleetAgreesTrigger, Told
 from model_release_airflow.triggers.trial import TrialTrigger
 
 TRIGGERS = [
+    AlertsTrigger(poll_seconds=2.5),
     EvidenceTrigger(
         run_id="new",
         release_id="r1",

@@ -1,0 +1,323 @@
+"""Alerts in Airflow: who watches, who decides, what is started; with Alertmanager made up on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import json
+from collections.abc import AsyncIterator, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.sdk.execution_time.context import set_current_context
+from airflow.triggers.base import TriggerEvent
+
+from model_release import registry as transitions
+from model_release.contract import utc_now
+from model_release.ledger import Event, LedgerEntry
+from model_release.standing import standing
+from model_release_airflow.assets import ALERTS
+from model_release_airflow.context import Stores
+from model_release_airflow.failures import failed_work
+from model_release_airflow.notifications.state import WeComAlertsNotifier, WeComStateNotifier
+from model_release_airflow.operators.alerts_act import AlertsActOperator
+from model_release_airflow.operators.latch import LatchOperator
+from model_release_airflow.operators.model_reload import ModelReloadOperator
+from model_release_airflow.operators.run_verify import RunVerifyOperator
+from model_release_airflow.operators.state_reconcile import StateReconcileOperator
+from model_release_airflow.triggers import alerts as watching
+from model_release_airflow.triggers.alerts import AlertsTrigger
+from scripts.check_dags import read_dags
+from tests.airflow.contexts import context
+from tests.airflow.replica_server import ReplicaServer
+from tests.fakes_monitoring import FakeAlertmanager, Reply, alert, fake_alertmanager
+from tests.fakes_wecom import FakeWeCom, wecom
+
+ROLLBACK = "recommendation_rollback"
+
+
+@pytest.fixture
+def alertmanager(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeAlertmanager]:
+    with fake_alertmanager() as fake:
+        monkeypatch.setenv("ALERTMANAGER_URL", fake.url)
+        yield fake
+
+
+@pytest.fixture
+def robot(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeWeCom]:
+    with wecom() as fake:
+        monkeypatch.setenv("AIRFLOW_CONN_WECOM_ROBOT", fake.connection())
+        yield fake
+
+
+def errors(run_id: str = "old", **changes: Any) -> dict[str, Any]:
+    """Return a critical alert about a run, that began a moment after it became current."""
+    since = (utc_now() + dt.timedelta(seconds=1)).isoformat()
+    labels = {"severity": "critical", "run_id": run_id, "slot": "current"}
+    return alert("RecommendationErrors", since=since, **{**labels, **changes})
+
+
+def with_an_earlier_run(stores: Stores) -> None:
+    """Make ``new`` current after ``old``, so that there is somewhere to go back to."""
+    stores.registry.update(
+        lambda state: transitions.promote(state, run_id="new", release_id="r2", at=utc_now(), cause="person")
+    )
+
+
+def decide(**changes: Any) -> Any:
+    operator = AlertsActOperator(task_id="decide")
+    return operator.execute(context(operator, **changes))
+
+
+# Deciding
+
+
+def test_an_alert_about_the_current_run_gives_one_rollback_to_start(
+    stores: Stores, alertmanager: FakeAlertmanager
+) -> None:
+    """Again as long as nothing of it stands in the ledger, never after that; the ledger has one line."""
+    with_an_earlier_run(stores)
+    alertmanager.alerts = [errors("new")]
+    first, again = decide(), decide()
+    assert first == again
+    (start,) = first
+    assert start["trigger_run_id"].startswith("alert__0123456789abcdef__")
+    assert start["conf"]["away_from"] == "new"
+    assert json.dumps(start)
+    (entry,) = [one for one in stores.ledger.read() if one.event is Event.ALERT_ACTED]
+    assert entry.by == "airflow:recommendation_pipeline/decide (admin)"
+    stores.ledger.append(
+        LedgerEntry(at=utc_now(), event=Event.LATCH_SET, release_id=entry.release_id, by="airflow", reason="alert")
+    )
+    assert decide() == []
+
+
+def test_without_an_address_it_is_passed_over_and_says_so(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ALERTMANAGER_URL", raising=False)
+    with pytest.raises(AirflowSkipException, match="ALERTMANAGER_URL is not set"):
+        decide()
+    assert stores.ledger.read() == []
+
+
+def test_an_alertmanager_that_does_not_answer_is_tried_again(stores: Stores, alertmanager: FakeAlertmanager) -> None:
+    """Not failed for good: no decision is made of nothing."""
+    alertmanager.reply = Reply(b"later", status=503)
+    with pytest.raises(AirflowException, match="answered 503") as failed:
+        decide()
+    assert not isinstance(failed.value, AirflowFailException)
+    assert stores.ledger.read() == []
+
+
+def test_work_that_fails_is_told_once_and_once_when_it_works_again(
+    stores: Stores, alertmanager: FakeAlertmanager, fleet: list[ReplicaServer], robot: FakeWeCom
+) -> None:
+    """The look at the fleet, every five minutes, does not take it for healed."""
+    operator = AlertsActOperator(task_id="decide")
+    for number in range(3):
+        found = context(operator, run_id=f"asset__{number}", exception=AirflowException("answered 503"))
+        operator.on_failure_callback[0](found)  # type: ignore[index]
+        WeComStateNotifier().notify(found)
+    reconcile = StateReconcileOperator(task_id="reconcile_state", settle_seconds=0.001)
+    found = context(reconcile, run_id="scheduled__1")
+    assert reconcile.execute(found)["outcome"] == "agrees"
+    WeComStateNotifier().notify(found)
+    (text,) = [text for text in robot.texts if "acting on alerts" in text]
+    assert "decide failed: answered 503" in text
+    assert len(standing(stores.ledger.read())) == 1
+    for number in range(2):
+        decide(run_id=f"asset__{number + 5}")
+        WeComStateNotifier().notify(context(operator, run_id=f"asset__{number + 5}"))
+    assert [text for text in robot.texts if "it works again" in text] == [robot.texts[-1]]
+    assert len(fleet) == 2
+    assert alertmanager.asked
+
+
+def test_who_fails_is_named(stores: Stores) -> None:
+    failed_work("silencing alerts")(context(AlertsActOperator(task_id="quiet")))
+    assert stores.ledger.read()[-1].details == {"subject": "silencing alerts", "kind": "failed"}
+
+
+# Watching
+
+
+async def events(trigger: AlertsTrigger, seconds: float) -> list[dict[str, Any]]:
+    """Return what a trigger fires within some seconds; it does not end by itself."""
+    found: list[dict[str, Any]] = []
+
+    async def listen(stream: AsyncIterator[TriggerEvent]) -> None:
+        async for event in stream:
+            found.append(json.loads(json.dumps(event.payload)))  # noqa: PERF401
+        raise AssertionError("it ended")
+
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(listen(trigger.run()), seconds)
+    return found
+
+
+def test_a_firing_is_an_event_once_until_it_is_decided(
+    stores: Stores, alertmanager: FakeAlertmanager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen many times it is told once; after a restart again, unless somebody has decided; a reminder comes later."""
+    with_an_earlier_run(stores)
+    alertmanager.alerts = [errors("new"), alert("Watchdog", since=utc_now().isoformat(), severity="none")]
+    (event,) = asyncio.run(events(AlertsTrigger(poll_seconds=0.02), 0.8))
+    (name,) = event["firings"]
+    assert name.startswith("alert__0123456789abcdef__")
+    assert len(alertmanager.asked) > 10
+    assert asyncio.run(events(AlertsTrigger(poll_seconds=0.02), 0.4)) == [event]
+    monkeypatch.setattr(watching, "REMIND_SECONDS", 0.2)
+    assert len(asyncio.run(events(AlertsTrigger(poll_seconds=0.02), 0.8))) >= 2
+    (start,) = decide()
+    stores.ledger.append(
+        LedgerEntry(
+            at=utc_now(), event=Event.LATCH_SET, release_id=f"{ROLLBACK}:{start['trigger_run_id']}", by="a", reason="b"
+        )
+    )
+    assert asyncio.run(events(AlertsTrigger(poll_seconds=0.02), 0.4)) == []
+
+
+def test_a_new_start_of_the_same_alert_is_told_again(stores: Stores, alertmanager: FakeAlertmanager) -> None:
+    async def two() -> list[dict[str, Any]]:
+        alertmanager.alerts = [errors("x", since_is="1")]
+        listening = asyncio.create_task(events(AlertsTrigger(poll_seconds=0.02), 1.0))
+        await asyncio.sleep(0.4)
+        alertmanager.alerts = [errors("x", since_is="1")]
+        return await listening
+
+    first, second = asyncio.run(two())
+    assert first["firings"] != second["firings"]
+    assert stores.ledger.read() == []
+
+
+def test_a_watcher_outlives_what_goes_wrong(
+    stores: Stores, alertmanager: FakeAlertmanager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An Alertmanager that is away is asked less often, a damaged ledger is waited for; it never ends."""
+    monkeypatch.setattr("model_release_airflow.triggers.evidence.LONGEST_PAUSE", 0.2)
+    alertmanager.reply = Reply(b"later", status=503)
+
+    async def mended() -> list[dict[str, Any]]:
+        listening = asyncio.create_task(events(AlertsTrigger(poll_seconds=0.02), 2.0))
+        await asyncio.sleep(0.6)
+        away = len(alertmanager.asked)
+        assert 2 <= away <= 8
+        stores.ledger.path.write_text("damaged\n")
+        alertmanager.reply, alertmanager.alerts = None, [errors("old")]
+        await asyncio.sleep(0.5)
+        stores.ledger.path.unlink()
+        return await listening
+
+    assert len(asyncio.run(mended())) == 1
+
+
+def test_without_an_address_the_watcher_waits_and_says_so(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once, not at every look."""
+    monkeypatch.delenv("ALERTMANAGER_URL", raising=False)
+    trigger = AlertsTrigger(poll_seconds=0.02)
+    said: list[str] = []
+    monkeypatch.setattr(trigger.log, "warning", lambda text, *names: said.append(text % names))
+    assert asyncio.run(events(trigger, 0.5)) == []
+    assert said == ["ALERTMANAGER_URL is not set: no alert starts a rollback"]
+    assert stores.ledger.read() == []
+    assert caplog.records is not None
+
+
+def test_the_dag_is_woken_by_the_watched_asset_and_starts_named_runs() -> None:
+    dag = read_dags().dags["recommendation_act_on_alerts"]
+    (asset,) = dag.timetable.asset_condition.objects  # type: ignore[attr-defined]
+    assert asset.name == ALERTS
+    (watcher,) = asset.watchers
+    assert (watcher.name, watcher.trigger.poll_seconds) == ("alertmanager", 5.0)
+    start = dag.get_task("start_rollback")
+    assert start.partial_kwargs["trigger_dag_id"] == ROLLBACK
+    assert start.partial_kwargs["skip_when_already_exists"] is True
+    assert dag.is_paused_upon_creation is False
+
+
+# Carrying out
+
+
+def choose(away_from: str | None, *, dag_run_id: str = "alert__1__2") -> str:
+    """Run the task ``choose_run`` of a rollback."""
+    run = SimpleNamespace(run_id=dag_run_id, run_after=utc_now())
+    params = {"reason": "alert", "run_id": None, "away_from": away_from, "set_latch": True}
+    task_context: Any = context(run_id=dag_run_id, dag_run=run, params=params)
+    with set_current_context(task_context):
+        chosen: str = read_dags().dags[ROLLBACK].get_task("choose_run").python_callable()  # type: ignore[attr-defined]
+    return chosen
+
+
+def test_a_rollback_away_from_the_candidate_ends_its_trial_on_every_replica(
+    stores: Stores, fleet: list[ReplicaServer], robot: FakeWeCom
+) -> None:
+    """Users keep the current run; it is proved and verified, told as the end of a trial, and no release is announced."""
+    stores.registry.update(
+        lambda state: transitions.start_trial(
+            state, run_id="new", mode="canary", rollout=0.5, release_id="r2", at=utc_now()
+        )
+    )
+    for server in fleet:
+        server.replica.look()
+    run_id = choose("new")
+    assert run_id == "old"
+    same: dict[str, Any] = {"run_id": run_id, "release_id": "back"}
+    reload = ModelReloadOperator(task_id="model_reload", **same, cause="rollback", reason="alert X", poll_seconds=0.05)
+    receipt = reload.execute(context(reload))
+    verify = RunVerifyOperator(task_id="verify", **same)
+    verify.execute(context(verify))
+    assert receipt["changed"] is True
+    registry = stores.registry.read()
+    assert (registry.current and registry.current.run_id, registry.candidate) == ("old", None)
+    assert {server.replica.served.candidate for server in fleet} == {None}
+    from model_release.announcement import of_release_verified
+    from model_release.messages import compose
+
+    entries = stores.ledger.read()
+    message = compose(entries, None, release_id="back", failed=False, link="http://airflow/run")
+    assert message.title == "↩️ Trial ended: old"
+    assert "alert X" in message.markdown
+    assert of_release_verified(registry, entries, run_id="old", release_id="back") is None
+    assert robot.texts == []
+
+
+def test_a_rollback_away_from_what_serves_no_more_is_passed_over(stores: Stores) -> None:
+    before = stores.registry.read()
+    with pytest.raises(AirflowSkipException, match="run new is neither current nor on trial"):
+        choose("new")
+    assert stores.registry.read() == before
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        {"run_type": "operator_triggered", "triggering_user_name": "admin"},
+        {"run_type": "scheduled", "triggering_user_name": None},
+        {"run_type": "asset_triggered", "triggering_user_name": None},
+        {"run_type": "backfill", "triggering_user_name": "admin"},
+        {"run_type": "manual", "triggering_user_name": None},
+    ],
+    ids=lambda run: run["run_type"],
+)
+def test_only_a_person_clears_the_latch(stores: Stores, fleet: list[ReplicaServer], run: dict[str, Any]) -> None:
+    """Anything may set it; a DAG that starts recommendation_latch is no person, whoever started that DAG."""
+    dag_run = SimpleNamespace(run_id="x", run_after=utc_now(), start_date=None, **run)
+    setting = LatchOperator(task_id="latch", action="set", reason="alert")
+    assert setting.execute(context(setting, run_id="set", dag_run=dag_run))["latched"] is True
+    clearing = LatchOperator(task_id="latch", action="clear", reason="mended")
+    with pytest.raises(AirflowFailException, match="only a person clears the latch"):
+        clearing.execute(context(clearing, run_id="clear", dag_run=dag_run))
+    assert stores.registry.read().latch is not None
+    person = SimpleNamespace(
+        run_id="x", run_after=utc_now(), start_date=None, run_type="manual", triggering_user_name="zhang san"
+    )
+    assert clearing.execute(context(clearing, run_id="clear", dag_run=person))["latched"] is False
+    assert len(fleet) == 2
+
+
+def test_nothing_new_about_silences_tells_nothing(stores: Stores, robot: FakeWeCom) -> None:
+    WeComAlertsNotifier().notify(context())
+    assert (robot.texts, stores.ledger.read()) == ([], [])
