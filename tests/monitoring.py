@@ -108,8 +108,11 @@ def prometheus_arguments(
 
 
 @contextmanager
-def alertmanager(folder: Path) -> Iterator[Server]:
-    """Start Alertmanager with ``folder`` for its data; it tells nobody of its alerts."""
+def alertmanager(folder: Path, *, port: int | None = None) -> Iterator[Server]:
+    """Start Alertmanager with ``folder`` for its data; it tells nobody of its alerts.
+
+    ``port``: where somebody expects it; else it takes a free one.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     config = {"route": {"receiver": "nobody"}, "receivers": [{"name": "nobody"}]}
     (folder / "alertmanager.yml").write_text(json.dumps(config), encoding="utf-8")
@@ -118,7 +121,7 @@ def alertmanager(folder: Path) -> Iterator[Server]:
         f"--storage.path={folder / 'data'}",
         "--cluster.listen-address=",  # it is alone
     ]
-    with _serving("alertmanager", arguments, folder / "alertmanager.log") as server:
+    with _serving("alertmanager", arguments, folder / "alertmanager.log", port) as server:
         yield server
 
 

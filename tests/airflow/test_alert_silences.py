@@ -26,6 +26,7 @@ from model_release_airflow.operators.alerts_quiet import AlertsQuietOperator
 from scripts.check_dags import read_dags
 from tests import monitoring
 from tests.airflow.contexts import context
+from tests.api.replica import wait_until
 from tests.fakes_wecom import FakeWeCom, wecom
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -100,7 +101,7 @@ def test_one_silence_from_the_repetition_to_the_recovery(
     assert silences(server) == [made]
 
     fire(server, hours=3, over=True)
-    monitoring.wait_until("Alertmanager has forgotten it", lambda: LOW not in labels(server))
+    wait_until("Alertmanager has forgotten it", lambda: LOW not in labels(server))
     stores.paths.data_quality_metrics.write_text("data_quality_score")
     assert quiet(6) == [], "the file is cut: nobody knows"
     assert silences(server) == [made]
@@ -127,7 +128,7 @@ def test_a_silence_that_is_half_over_is_extended_in_place(stores: Stores, server
     short = 4 / 3600
     quiet(1, silence_hours=short)
     (first,) = silences(server)
-    monitoring.wait_until("half of it is over", lambda: first.ends_at - utc_now() < dt.timedelta(seconds=1.8))
+    wait_until("half of it is over", lambda: first.ends_at - utc_now() < dt.timedelta(seconds=1.8))
     assert quiet(2, silence_hours=short) == []
     (second,) = silences(server)
     assert second.id == first.id
@@ -155,7 +156,7 @@ def test_while_it_is_silent_the_production_policy_passes_no_release(stores: Stor
     assert "(silenced)" in verdict()[1]
     assert verdict(replace_silenced(check))[0] is Verdict.PASS, "then the check would see nothing"
     fire(server, hours=3, over=True)
-    monitoring.wait_until("Alertmanager has forgotten it", lambda: LOW not in labels(server))
+    wait_until("Alertmanager has forgotten it", lambda: LOW not in labels(server))
     assert verdict()[0] is Verdict.PASS
 
 

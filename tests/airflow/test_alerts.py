@@ -114,10 +114,10 @@ def test_work_that_fails_is_told_once_and_once_when_it_works_again(
     stores: Stores, alertmanager: FakeAlertmanager, fleet: list[ReplicaServer], robot: FakeWeCom
 ) -> None:
     """The look at the fleet, every five minutes, does not take it for healed."""
-    operator = AlertsActOperator(task_id="decide")
+    operator: Any = AlertsActOperator(task_id="decide")
     for number in range(3):
         found = context(operator, run_id=f"asset__{number}", exception=AirflowException("answered 503"))
-        operator.on_failure_callback[0](found)  # type: ignore[index]
+        operator.on_failure_callback[0](found)
         WeComStateNotifier().notify(found)
     reconcile = StateReconcileOperator(task_id="reconcile_state", settle_seconds=0.001)
     found = context(reconcile, run_id="scheduled__1")
@@ -227,8 +227,8 @@ def test_without_an_address_the_watcher_waits_and_says_so(
 
 
 def test_the_dag_is_woken_by_the_watched_asset_and_starts_named_runs() -> None:
-    dag = read_dags().dags["recommendation_act_on_alerts"]
-    (asset,) = dag.timetable.asset_condition.objects  # type: ignore[attr-defined]
+    dag: Any = read_dags().dags["recommendation_act_on_alerts"]
+    (asset,) = dag.timetable.asset_condition.objects
     assert asset.name == ALERTS
     (watcher,) = asset.watchers
     assert (watcher.name, watcher.trigger.poll_seconds) == ("alertmanager", 5.0)
@@ -246,8 +246,9 @@ def choose(away_from: str | None, *, dag_run_id: str = "alert__1__2") -> str:
     run = SimpleNamespace(run_id=dag_run_id, run_after=utc_now())
     params = {"reason": "alert", "run_id": None, "away_from": away_from, "set_latch": True}
     task_context: Any = context(run_id=dag_run_id, dag_run=run, params=params)
+    dag: Any = read_dags().dags[ROLLBACK]
     with set_current_context(task_context):
-        chosen: str = read_dags().dags[ROLLBACK].get_task("choose_run").python_callable()  # type: ignore[attr-defined]
+        chosen: str = dag.get_task("choose_run").python_callable()
     return chosen
 
 
