@@ -101,6 +101,13 @@ def test_three_firings_within_a_day_are_a_repetition(shop: Shop) -> None:
     assert "fired 3 times within 24 h" in shop.active[0].comment
 
 
+def test_a_new_firing_under_the_same_silence_is_no_news(shop: Shop) -> None:
+    """Over and back within five minutes: nobody saw it recover, it is silent already."""
+    shop.run(low(since=-3))
+    assert shop.run(low(since=0.5, silenced=True), at=0.6) == []
+    assert len(shop.silences) == 1
+
+
 def test_firings_of_another_table_do_not_count(shop: Shop) -> None:
     for number, table in enumerate(("interactions", "items", "interactions", "items")):
         assert shop.run(low(since=number - 10, table=table), at=number - 9.9) == []
