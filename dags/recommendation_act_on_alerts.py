@@ -40,6 +40,7 @@ def recommendation_act_on_alerts() -> None:
         trigger_dag_id="recommendation_rollback",
         logical_date=None,
         skip_when_already_exists=True,  # then it was started before
+        openlineage_inject_parent_info=False,  # a key that the rollback's form has not
         on_failure_callback=failed_work(ACTING),
     ).expand_kwargs(decided.output)
 

@@ -8,33 +8,23 @@ from while the latch is set.
 from __future__ import annotations
 
 import datetime as dt
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from model_release.errors import InvalidInputError
 from model_release.evidence import Alert
+from model_release.firings import CRITICAL, Firing, State, concerning, exact, name_of, short, state_of, utc
 from model_release.identifiers import check_run_id, release_id_for
 from model_release.ledger import Event, LedgerEntry, of_release
 from model_release.registry import Candidate, Registry
 
-CRITICAL = "critical"
 _LONGEST_REASON = 500  # of the rollback's form
-_LONGEST_TEXT = 200  # of a label or a summary that is repeated
 _START_WITHIN = dt.timedelta(hours=1)  # what was decided earlier and never begun is history
 _DECISIONS = frozenset({Event.ALERT_ACTED, Event.ALERT_LEFT})
 _SILENT = frozenset({*_DECISIONS, Event.NOTIFIED})  # they say nothing about whether a rollback began
 
-State = Literal["active", "silenced", "inhibited", "unprocessed"]
 Action = Literal["rollback", "end_trial"]
-
-
-class Firing(NamedTuple):
-    """One firing of one alert: what makes it the same one, whoever sends it again."""
-
-    fingerprint: str
-    starts_at: str
 
 
 @dataclass(frozen=True)
@@ -45,30 +35,14 @@ class Start:
     conf: Mapping[str, Any]
 
 
-def name_of(alert: Alert) -> str:
-    """Name one firing: ``alert__<fingerprint>__<start in UTC>``, the id of the DAG run that it may start."""
-    start = alert.starts_at.astimezone(dt.UTC)
-    return f"alert__{re.sub(r'[^0-9A-Za-z]', '_', alert.fingerprint)}__{start:%Y%m%dT%H%M%S%f}Z"
-
-
-def state_of(alert: Alert) -> State:
-    """Return whether an alert counts, and what keeps it from that: a silence is told before an inhibition."""
-    if alert.silenced:
-        return "silenced"
-    if alert.inhibited or alert.state == "suppressed":
-        return "inhibited"
-    return alert.state
-
-
-def waiting(alerts: Iterable[Alert], entries: Sequence[LedgerEntry]) -> list[Alert]:
-    """Return the firings that somebody has to decide on, or to carry out, oldest first."""
-    decided, begun = _decisions(entries), _begun(entries)
-    found = []
-    for alert in concerning(alerts):
-        decision = _decision(decided, alert)
-        if decision is None or (decision.event is Event.ALERT_ACTED and decision.release_id not in begun):
-            found.append(alert)
-    return found
+def waiting(
+    alerts: Iterable[Alert], registry: Registry, entries: Sequence[LedgerEntry], *, now: dt.datetime
+) -> list[str]:
+    """Return the names of the firings that somebody has to decide on, or to carry out, oldest first."""
+    decided, left = _decisions(entries), {start.dag_run_id for start in to_start(entries, registry, now=now)}
+    return [
+        name_of(alert) for alert in concerning(alerts) if _decision(decided, alert) is None or name_of(alert) in left
+    ]
 
 
 def react(
@@ -131,21 +105,11 @@ def to_start(entries: Sequence[LedgerEntry], registry: Registry, *, now: dt.date
     ]
 
 
-def concerning(alerts: Iterable[Alert]) -> list[Alert]:
-    """Return the alerts that are critical, or name a run; one that Alertmanager has not looked at yet comes later."""
-    found = [
-        alert
-        for alert in alerts
-        if state_of(alert) != "unprocessed" and (alert.labels.get("severity") == CRITICAL or alert.labels.get("run_id"))
-    ]
-    return sorted(found, key=lambda alert: (alert.starts_at, alert.fingerprint))
-
-
 def _reaction(alert: Alert, registry: Registry, known: Sequence[LedgerEntry]) -> tuple[Action | None, str]:
     """Return what one firing starts, and why."""
     severity, named = alert.labels.get("severity", ""), alert.labels.get("run_id", "")
     if severity != CRITICAL:
-        return None, f"its severity is {_short(severity)!r}, not {CRITICAL!r}" if severity else "it has no severity"
+        return None, f"its severity is {short(severity)!r}, not {CRITICAL!r}" if severity else "it has no severity"
     if not named:
         return None, "it names no run"
     match state_of(alert):
@@ -159,19 +123,19 @@ def _reaction(alert: Alert, registry: Registry, known: Sequence[LedgerEntry]) ->
         return _about_candidate(alert, registry.candidate, known)
     current = registry.current.run_id if registry.current else "none"
     trial = registry.candidate.run_id if registry.candidate else "none"
-    return None, f"it names run {_short(named)!r}: current is {current}, on trial is {trial}"
+    return None, f"it names run {short(named)!r}: current is {current}, on trial is {trial}"
 
 
 def _about_current(alert: Alert, registry: Registry, known: Sequence[LedgerEntry]) -> tuple[Action | None, str]:
     current, latch = registry.current, registry.latch
     assert current is not None  # noqa: S101  (the caller has looked)
     if alert.starts_at < current.since:
-        return None, f"it began before run {current.run_id} became current, at {_utc(current.since)}"
+        return None, f"it began before run {current.run_id} became current, at {utc(current.since)}"
     before = [entry for entry in _acted(known, current.run_id, "rollback") if entry.generation == current.generation]
     if before:
         return None, f"run {current.run_id} is being rolled back already, by {before[0].details['dag_run_id']}"
     if latch is not None and not (current.since > latch.since and not _came_back(registry)):
-        return None, f"the latch is set since {_utc(latch.since)} by {latch.by}: a person decides what comes next"
+        return None, f"the latch is set since {utc(latch.since)} by {latch.by}: a person decides what comes next"
     if registry.last_good_run_id() is None:
         return None, "there is no earlier run that served well: nothing to go back to"
     return "rollback", f"run {current.run_id} is current: it is rolled back"
@@ -180,7 +144,7 @@ def _about_current(alert: Alert, registry: Registry, known: Sequence[LedgerEntry
 def _about_candidate(alert: Alert, candidate: Candidate, known: Sequence[LedgerEntry]) -> tuple[Action | None, str]:
     since = _trial_since(candidate, known)
     if alert.starts_at < since:
-        return None, f"it began before run {candidate.run_id} went on trial, at {_utc(since)}"
+        return None, f"it began before run {candidate.run_id} went on trial, at {utc(since)}"
     before = [entry for entry in _acted(known, candidate.run_id, "end_trial") if entry.at >= since]
     if before:
         return None, f"the trial of run {candidate.run_id} is being ended already, by {before[0].details['dag_run_id']}"
@@ -226,7 +190,7 @@ def _decisions(entries: Iterable[LedgerEntry]) -> dict[tuple[Firing, State | Non
 
 
 def _decision(decided: Mapping[tuple[Firing, State | None], LedgerEntry], alert: Alert) -> LedgerEntry | None:
-    firing = Firing(alert.fingerprint, _exact(alert.starts_at))
+    firing = Firing(alert.fingerprint, exact(alert.starts_at))
     return decided.get((firing, None)) or decided.get((firing, state_of(alert)))
 
 
@@ -256,9 +220,9 @@ def _details(alert: Alert, action: Action | None) -> dict[str, Any]:
     found = {
         "alertname": alert.labels.get("alertname", ""),
         "fingerprint": alert.fingerprint,
-        "starts_at": _exact(alert.starts_at),
+        "starts_at": exact(alert.starts_at),
         "state": state_of(alert),
-        "summary": _short(alert.summary),
+        "summary": short(alert.summary),
         "dag_run_id": name_of(alert),
     }
     return found if action is None else {**found, "action": action}
@@ -268,23 +232,10 @@ def _conf(entry: LedgerEntry) -> dict[str, Any]:
     """Return the form of the rollback; a text of an alert must not become a template there."""
     details = entry.details
     since = dt.datetime.fromisoformat(details["starts_at"])
-    said = f"alert {details['alertname']} fires since {_utc(since)}, {entry.reason}"
+    said = f"alert {details['alertname']} fires since {utc(since)}, {entry.reason}"
     told = f"{said}. {details['summary']}" if details["summary"] else said
     return {
         "reason": told.translate(str.maketrans("{}", "()"))[:_LONGEST_REASON],
         "away_from": entry.run_id,
         "set_latch": True,
     }
-
-
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _LONGEST_TEXT else f"{line[:_LONGEST_TEXT]}..."
-
-
-def _exact(at: dt.datetime) -> str:
-    return at.astimezone(dt.UTC).isoformat()
-
-
-def _utc(at: dt.datetime) -> str:
-    return f"{at.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from model_release.acting import name_of
 from model_release.errors import InvalidInputError
 from model_release.evidence import Alert, DataQuality, Missing
+from model_release.firings import exact, name_of
 from model_release.identifiers import release_id_for
 from model_release.ledger import Event, LedgerEntry
 from model_release.silences import LONGEST, OWNER, Silence, Wanted, active_of, extended
@@ -88,7 +88,7 @@ def firings(seen: Seen, *, dag: str, by: str) -> list[LedgerEntry]:
     return [
         _entry(seen, Event.ALERT_FIRED, _told(alert.labels), _about(alert), dag=dag, by=by, firing=name_of(alert))
         for alert in about_data(seen.alerts)
-        if (alert.fingerprint, _exact(alert.starts_at)) not in known
+        if (alert.fingerprint, exact(alert.starts_at)) not in known
     ]
 
 
@@ -190,7 +190,7 @@ def _silenced(seen: Seen, *, dag: str, by: str) -> Iterator[LedgerEntry]:
         own = active_of(seen.silences, alert.labels, OWNER)
         if own and alert.fingerprint not in opened:
             reason = f"{own[0].comment} (silence {own[0].id})"
-            details = {**_about(alert), "silence_id": own[0].id, "until": _exact(own[0].ends_at)}
+            details = {**_about(alert), "silence_id": own[0].id, "until": exact(own[0].ends_at)}
             yield _entry(seen, Event.ALERT_SILENCED, reason, details, dag=dag, by=by, firing=name_of(alert))
 
 
@@ -244,7 +244,7 @@ def _about(alert: Alert) -> dict[str, Any]:
         "alertname": alert.labels["alertname"],
         "table": alert.labels["table"],
         "fingerprint": alert.fingerprint,
-        "starts_at": _exact(alert.starts_at),
+        "starts_at": exact(alert.starts_at),
         "labels": dict(alert.labels),
     }
 
@@ -255,7 +255,3 @@ def _firing(entry: LedgerEntry) -> tuple[str, str]:
 
 def _told(labels: Mapping[str, str]) -> str:
     return f"{labels['alertname']} of table {labels['table']}"
-
-
-def _exact(at: dt.datetime) -> str:
-    return at.astimezone(dt.UTC).isoformat()

@@ -235,6 +235,9 @@ def test_the_dag_is_woken_by_the_watched_asset_and_starts_named_runs() -> None:
     start = dag.get_task("start_rollback")
     assert start.partial_kwargs["trigger_dag_id"] == ROLLBACK
     assert start.partial_kwargs["skip_when_already_exists"] is True
+    assert start.partial_kwargs["openlineage_inject_parent_info"] is False, (
+        "the rollback refuses keys that it does not know"
+    )
     assert dag.is_paused_upon_creation is False
 
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from model_release.acting import name_of, react, to_start, waiting
+from model_release.acting import react, to_start, waiting
 from model_release.changes import run_of
 from model_release.contract import Mode
 from model_release.evidence import Alert
+from model_release.firings import name_of
 from model_release.ledger import Event, LedgerEntry, of_release
 from model_release.registry import clear_latch, promote, set_latch
 from model_release.reversal import rollback_target
@@ -57,6 +58,10 @@ def decide(world: World, *alerts: Alert, at: float = 2) -> list[LedgerEntry]:
     news = react(alerts, registry, entries, rollback_dag=DAG, by="airflow:act", at=minutes(at))
     assert all(world.ledger.append(entry) for entry in news)
     return news
+
+
+def open_firings(world: World, *alerts: Alert, at: float = 2) -> list[str]:
+    return waiting(alerts, world.store.read(), world.ledger.read(), now=minutes(at))
 
 
 def carry_out(world: World, entry: LedgerEntry, *, at: float = 3) -> None:
@@ -150,7 +155,7 @@ def test_alerts_about_no_run_that_are_not_critical_are_not_looked_at(world: Worl
         alert(labels={"severity": "warning", "run_id": "", "table": "interactions"}),
     ]
     assert decide(world, *others) == []
-    assert waiting(others, world.ledger.read()) == []
+    assert open_firings(world, *others) == []
 
 
 @pytest.mark.parametrize(
@@ -168,8 +173,8 @@ def test_an_alert_that_is_kept_back_acts_once_it_is_so_no_more(
     firing = alert()
     assert words(decide(world, replace(firing, **kept_back))) == [("alert_left", reason)]
     assert decide(world, replace(firing, **kept_back)) == []
-    assert waiting([replace(firing, **kept_back)], world.ledger.read()) == []
-    assert waiting([firing], world.ledger.read()) == [firing]
+    assert open_firings(world, replace(firing, **kept_back)) == []
+    assert open_firings(world, firing) == [name_of(firing)]
     (entry,) = decide(world, firing)
     assert entry.event is Event.ALERT_ACTED
     assert decide(world, replace(firing, **kept_back)) == []
@@ -178,7 +183,7 @@ def test_an_alert_that_is_kept_back_acts_once_it_is_so_no_more(
 def test_an_alert_that_alertmanager_has_not_looked_at_yet_is_decided_later(world: World) -> None:
     """It may be silenced: nobody knows."""
     assert decide(world, alert(state="unprocessed")) == []
-    assert waiting([alert(state="unprocessed")], world.ledger.read()) == []
+    assert open_firings(world, alert(state="unprocessed")) == []
     assert len(decide(world, alert())) == 1
 
 
@@ -296,7 +301,7 @@ def test_what_was_decided_and_never_begun_is_started_again(world: World) -> None
     """A worker that died between ledger and start loses nothing; within an hour, and while the run still stands."""
     firing = alert()
     (entry,) = decide(world, firing)
-    assert waiting([firing], world.ledger.read()) == [firing]
+    assert open_firings(world, firing) == [name_of(firing)]
     assert decide(world, firing) == []
     assert [one.dag_run_id for one in to_start(world.ledger.read(), world.store.read(), now=minutes(30))] == [
         name_of(firing)
@@ -305,7 +310,7 @@ def test_what_was_decided_and_never_begun_is_started_again(world: World) -> None
     world.ledger.append(
         LedgerEntry(at=minutes(3), event=Event.LATCH_SET, release_id=entry.release_id, by="airflow", reason="alert")
     )
-    assert waiting([firing], world.ledger.read()) == []
+    assert open_firings(world, firing) == []
     assert to_start(world.ledger.read(), world.store.read(), now=minutes(4)) == []
 
 
@@ -313,6 +318,7 @@ def test_what_no_longer_stands_is_not_started(world: World) -> None:
     """Somebody went first, with another run."""
     decide(world, alert())
     world.store.update(lambda state: promote(state, run_id="run-c", release_id="p", at=minutes(2), cause="person"))
+    assert open_firings(world, alert()) == []
     assert to_start(world.ledger.read(), world.store.read(), now=minutes(3)) == []
 
 

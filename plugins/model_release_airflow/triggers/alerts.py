@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from model_release.adapters.file_ledger import FileLedger
+from model_release.adapters.file_registry import FileRegistry
 from model_release.adapters.sources import ALERTMANAGER_URL, Sources
+from model_release.contract import utc_now
 from model_release.errors import ModelReleaseError
 from model_release.paths import ReleasePaths
 from model_release_airflow.shared import EVIDENCE, pause
@@ -71,9 +73,9 @@ class AlertsTrigger(BaseEventTrigger):
 
     async def _waiting(self, sources: Sources, pace: Pace) -> list[str]:
         """Return the names of the firings that wait for a decision, none while Alertmanager does not answer."""
-        from model_release.acting import concerning, name_of, waiting
         from model_release.adapters.alertmanager import firing
         from model_release.evidence import Missing
+        from model_release.firings import concerning
 
         question = ("firing", sources.alertmanager_url)
         answer = await EVIDENCE.ask(question, self.poll_seconds, functools.partial(firing, sources))
@@ -81,12 +83,10 @@ class AlertsTrigger(BaseEventTrigger):
         if isinstance(answer, Missing):
             self.log.warning("can't look at alerts: %s", answer.reason)
             return []
-        alerts: list[Alert] = concerning(answer)
+        alerts = concerning(answer)
         if not alerts:
-            return []  # the usual case, without a look at the ledger
-        ledger = FileLedger(ReleasePaths.from_environment())
-        entries = await EVIDENCE.in_thread(ledger.read)
-        return [name_of(alert) for alert in waiting(alerts, entries)]
+            return []  # the usual case, without a look at registry and ledger
+        return await EVIDENCE.in_thread(lambda: _undecided(alerts))
 
     def _news(self, firings: list[str], told: dict[str, float], now: float) -> list[str]:
         """Return what was not told, or so long ago that something must have gone wrong; ``told`` is kept up to date."""
@@ -95,3 +95,10 @@ class AlertsTrigger(BaseEventTrigger):
         news = [name for name in firings if now - told.get(name, -REMIND_SECONDS) >= REMIND_SECONDS]
         told.update(dict.fromkeys(news, now))
         return news
+
+
+def _undecided(alerts: Sequence[Alert]) -> list[str]:
+    from model_release.acting import waiting
+
+    paths = ReleasePaths.from_environment()
+    return waiting(alerts, FileRegistry(paths).read(), FileLedger(paths).read(), now=utc_now())
