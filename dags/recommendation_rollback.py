@@ -39,7 +39,7 @@ def choose_run() -> str:
             release_id=release_id_of(context),
             asked_at=asked_at(context),
             run_id=context["params"]["run_id"],
-            away_from=context["params"]["away_from"],
+            away_from=context["params"].get("away_from"),  # a DAG run of before has none
         )
     if run_id is None:
         raise AirflowSkipException(f"run {context['params']['away_from']} is neither current nor on trial any more")

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+LONGEST_PAUSE = 30.0  # seconds between two questions to a service that does not answer
 _LATER = 0.1  # share of a pause that is added at random, so that those who began together drift apart
 
 
@@ -112,6 +113,27 @@ def pause(poll_seconds: float, *, first: bool = False) -> float:
     """
     low, high = (0.5, 1.0) if first else (1.0, 1.0 + _LATER)
     return poll_seconds * random.uniform(low, high)  # noqa: S311  (no secret)
+
+
+class Pace:
+    """When to ask a service again: at every look; while it does not answer, after twice the pause each time.
+
+    :param poll_seconds: The pause between two looks.
+    """
+
+    def __init__(self, poll_seconds: float) -> None:
+        self.poll_seconds = poll_seconds
+        self._pause = poll_seconds
+        self._next = 0.0
+
+    def due(self, now: float) -> bool:
+        """Whether it may be asked; ``now`` as a monotonic clock has it."""
+        return now >= self._next
+
+    def note(self, now: float, *, answered: bool) -> None:
+        """Remember whether it answered when it was asked at ``now``."""
+        self._pause = self.poll_seconds if answered else min(2.0 * self._pause, max(self.poll_seconds, LONGEST_PAUSE))
+        self._next = 0.0 if answered else now + self._pause
 
 
 async def _awaited(question: Callable[[], Awaitable[T]]) -> T:

@@ -16,8 +16,7 @@ from model_release.adapters.sources import ALERTMANAGER_URL, Sources
 from model_release.contract import utc_now
 from model_release.errors import ModelReleaseError
 from model_release.paths import ReleasePaths
-from model_release_airflow.shared import EVIDENCE, pause
-from model_release_airflow.triggers.evidence import Pace
+from model_release_airflow.shared import EVIDENCE, Pace, pause
 
 if TYPE_CHECKING:
     from model_release.evidence import Alert
