@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
+import math
 import random
 import threading
+import time
 import weakref
 from collections.abc import Awaitable, Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +21,9 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 LONGEST_PAUSE = 30.0  # seconds between two questions to a service that does not answer
+# The scheduler takes a task that is queued again before it heard that the deferring process has ended for a task that died
+# (apache/airflow #71580, #72716): seen after 6 s, on a machine with five times the work it could do.
+MINIMUM_LIFE_SECONDS = 10.0
 _LATER = 0.1  # share of a pause that is added at random, so that those who began together drift apart
 
 
@@ -134,6 +139,11 @@ class Pace:
         """Remember whether it answered when it was asked at ``now``."""
         self._pause = self.poll_seconds if answered else min(2.0 * self._pause, max(self.poll_seconds, LONGEST_PAUSE))
         self._next = 0.0 if answered else now + self._pause
+
+
+async def outlive_deferral(began: float, at_most: float = math.inf) -> None:
+    """Sleep until a trigger that began at Unix time ``began`` may fire: after ``MINIMUM_LIFE_SECONDS``, or ``at_most``."""
+    await asyncio.sleep(max(0.0, began + min(MINIMUM_LIFE_SECONDS, at_most) - time.time()))
 
 
 async def _awaited(question: Callable[[], Awaitable[T]]) -> T:
