@@ -58,16 +58,19 @@ def prometheus_arguments(
 
 
 @contextmanager
-def alertmanager(folder: Path) -> Iterator[Server]:
-    """Start Alertmanager with ``folder`` for its data; it tells nobody of its alerts."""
+def alertmanager(folder: Path, *, port: int | None = None) -> Iterator[Server]:
+    """Start Alertmanager with ``folder`` for its data; it tells nobody of its alerts.
+
+    ``port``: where somebody expects it; else it takes a free one.
+    """
     config = {"route": {"receiver": "nobody"}, "receivers": [{"name": "nobody"}]}
-    with alertmanager_with(folder, json.dumps(config)) as server:
+    with alertmanager_with(folder, json.dumps(config), port=port) as server:
         yield server
 
 
 @contextmanager
-def alertmanager_with(folder: Path, config: str) -> Iterator[Server]:
-    """Start Alertmanager with this configuration, and ``folder`` for its data."""
+def alertmanager_with(folder: Path, config: str, *, port: int | None = None) -> Iterator[Server]:
+    """Start Alertmanager with this configuration, and ``folder`` for its data; ``port`` as above."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "alertmanager.yml").write_text(config, encoding="utf-8")
     arguments = [
@@ -75,7 +78,7 @@ def alertmanager_with(folder: Path, config: str) -> Iterator[Server]:
         f"--storage.path={folder / 'data'}",
         "--cluster.listen-address=",  # it is alone
     ]
-    with start_tool("alertmanager", arguments, folder / "alertmanager.log") as server:
+    with start_tool("alertmanager", arguments, folder / "alertmanager.log", port=port) as server:
         yield server
 
 
