@@ -24,6 +24,7 @@ from model_release_airflow.context import Stores
 from model_release_airflow.notifications.state import WeComAlertsNotifier
 from model_release_airflow.operators.alerts_quiet import AlertsQuietOperator
 from scripts.check_dags import read_dags
+from scripts.monitoring_programs import Server
 from tests import monitoring
 from tests.airflow.contexts import context
 from tests.api.replica import wait_until
@@ -34,7 +35,7 @@ LOW = {"alertname": "DataQualityLow", "severity": "warning", "table": "interacti
 
 
 @pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[monitoring.Server]:
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monitoring.need("alertmanager", "amtool")
     with monitoring.alertmanager(tmp_path / "alertmanager") as found:
         monkeypatch.setenv("ALERTMANAGER_URL", found.url)
@@ -49,7 +50,7 @@ def robot(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeWeCom]:
         yield fake
 
 
-def fire(server: monitoring.Server, *, hours: float, over: bool = False) -> None:
+def fire(server: Server, *, hours: float, over: bool = False) -> None:
     """Tell Alertmanager that the alert began so many hours ago, and whether it is over."""
     now = utc_now()
     ends = now - dt.timedelta(seconds=1) if over else now + dt.timedelta(hours=1)
@@ -77,14 +78,12 @@ def quiet(number: int = 0, **rules: Any) -> list[str]:
     return news
 
 
-def silences(server: monitoring.Server) -> list[Silence]:
+def silences(server: Server) -> list[Silence]:
     _, found = asyncio.run(alerts_and_silences(Sources(alertmanager_url=server.url)))
     return [one for one in found if one.state == "active"]
 
 
-def test_one_silence_from_the_repetition_to_the_recovery(
-    stores: Stores, server: monitoring.Server, robot: FakeWeCom
-) -> None:
+def test_one_silence_from_the_repetition_to_the_recovery(stores: Stores, server: Server, robot: FakeWeCom) -> None:
     """Set by two runs at once it is one; looked at again it stays; when the score is good it ends; each told once."""
     measure(stores, 42.0)
     fire(server, hours=1)
@@ -117,11 +116,11 @@ def test_one_silence_from_the_repetition_to_the_recovery(
     assert "the score is 97.0" in recovered
 
 
-def labels(server: monitoring.Server) -> list[dict[str, str]]:
+def labels(server: Server) -> list[dict[str, str]]:
     return [one["labels"] for one in server.http.get("/api/v2/alerts").raise_for_status().json()]
 
 
-def test_a_silence_that_is_half_over_is_extended_in_place(stores: Stores, server: monitoring.Server) -> None:
+def test_a_silence_that_is_half_over_is_extended_in_place(stores: Stores, server: Server) -> None:
     """The id stays; a second is a short silence."""
     measure(stores, 42.0)
     fire(server, hours=3)
@@ -135,7 +134,7 @@ def test_a_silence_that_is_half_over_is_extended_in_place(stores: Stores, server
     assert second.ends_at > first.ends_at
 
 
-def test_while_it_is_silent_the_production_policy_passes_no_release(stores: Stores, server: monitoring.Server) -> None:
+def test_while_it_is_silent_the_production_policy_passes_no_release(stores: Stores, server: Server) -> None:
     """Visibly, with the alert by name; silenced or not; before it fired and when it is over the check passes."""
     policy = load_policy(PROJECT / "config" / "release_policy.production.yaml")
     (check,) = [one for one in policy.checks if isinstance(one, AlertsPolicy) and one.name == "no-alert-about-the-data"]

@@ -23,6 +23,7 @@ from model_release.errors import AlertsUnavailableError, ConfigurationError
 from model_release.evidence import Missing
 from model_release.quieting import Plan
 from model_release.silences import OWNER, Silence, Wanted, extended
+from scripts.monitoring_programs import Server
 from tests import monitoring
 from tests.fakes_monitoring import Reply, fake_alertmanager, said
 
@@ -30,7 +31,7 @@ LABELS = {"alertname": "RecommendationErrors", "severity": "critical", "run_id":
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[monitoring.Server]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Alertmanager, with two alerts under one name, and one of another."""
     monitoring.need("alertmanager", "amtool")
     with monitoring.alertmanager(tmp_path_factory.mktemp("alertmanager")) as found:
@@ -40,7 +41,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[monitoring.Serv
 
 
 @pytest.fixture
-def quiet(server: monitoring.Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sources]:
+def quiet(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sources]:
     """Nothing is silenced, before and after."""
     sources = Sources(alertmanager_url=server.url)
     monkeypatch.setenv("ALERTMANAGER_URL", server.url)
@@ -185,7 +186,7 @@ def test_a_silence_is_set_extended_in_place_and_ended(quiet: Sources) -> None:
     assert active(quiet) == []
 
 
-def test_a_silence_with_a_pattern_has_no_labels(server: monitoring.Server, quiet: Sources) -> None:
+def test_a_silence_with_a_pattern_has_no_labels(server: Server, quiet: Sources) -> None:
     """So that nobody takes it for one of exactly one alert."""
     now = dt.datetime.now(dt.UTC)
     document = {
@@ -214,7 +215,7 @@ def test_an_alert_has_a_fingerprint_and_who_keeps_it_back(quiet: Sources) -> Non
     assert {alert.silenced_by for alert in alerts if alert.labels == LABELS} == {(made,)}
 
 
-def test_answers_that_are_none_are_an_outage(server: monitoring.Server) -> None:
+def test_answers_that_are_none_are_an_outage(server: Server) -> None:
     """A refusal, a page of a proxy, a list that is none; and without an address a wrong configuration."""
     sources = Sources(alertmanager_url=server.url)
     with pytest.raises(AlertsUnavailableError, match="must be of type uuid"):
