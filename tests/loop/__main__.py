@@ -1,0 +1,55 @@
+"""The whole loop on real processes, with a release that goes wrong: ``python -m tests.loop``.  See docs/closed-loop.md."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+from model_release.contract import utc_now
+from scripts.services import PROJECT
+from tests.loop.stack import REPLICAS, loop
+from tests.loop.story import PROMISED_SECONDS, LoopBrokenError, Story
+
+PAGE = PROJECT / "docs" / "closed-loop.md"
+_BEGIN, _END = "<!-- timeline: begin -->", "<!-- timeline: end -->"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the loop once; return 0 if everything happened as it should and in time."""
+    parser = argparse.ArgumentParser(prog="scripts/loop.sh", description=__doc__)
+    parser.add_argument("--home", type=Path, help="folder for everything (default: a new one)")
+    parser.add_argument("--write-docs", action="store_true", help="write the timeline into docs/closed-loop.md")
+    asked = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that everything that was started is ended
+    home = asked.home or Path(tempfile.mkdtemp(prefix="loop-"))
+    print(f"everything is in {home}; starting, which takes a minute", flush=True)
+    with loop(home) as made:
+        story = Story(made, lambda line: print(line, flush=True))
+        try:
+            story.run()
+        except LoopBrokenError as error:
+            print(f"FAILED: {error}", file=sys.stderr)
+            return 1
+    late = story.seconds > PROMISED_SECONDS
+    said = f"the run from before served everywhere {story.seconds:.1f} s after the bad one was committed"
+    print(f"{said}; promised are {PROMISED_SECONDS:g} s{': TOO LATE' if late else ''}")
+    if asked.write_docs:
+        _write(story, said)
+    return int(late)
+
+
+def _write(story: Story, said: str) -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    head = f"`scripts/loop.sh` on {utc_now():%Y-%m-%d}, {os.cpu_count()} cores, {REPLICAS} replicas: {said}."
+    rows = [f"| {seconds:.1f} | {what.replace('|', '/')} |" for seconds, what in story.lines]
+    table = "\n".join(["| seconds | what happened |", "|---|---|", *rows])
+    before, after = text.split(_BEGIN)[0], text.split(_END)[1]
+    PAGE.write_text(f"{before}{_BEGIN}\n{head}\n\n{table}\n{_END}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
