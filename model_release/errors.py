@@ -24,6 +24,8 @@ ModelReleaseError
 │   └── ReplicaRefusedError     a decision of the replica: do not retry
 ├── UnmeasurableError           a check lacks a part of its evidence: its verdict is ERROR
 ├── EvidenceError               a source of evidence gave no usable answer: becomes ``Missing``, never leaves collect
+├── AlertsUnavailableError      Alertmanager could not be asked or told: an outage, retry
+├── NotFiringError              no alert of that name fires
 ├── NotConvergedError           the replicas did not agree in time
 └── MessageNotSentError         nobody was told: WeCom did not take a message
 """
@@ -178,6 +180,14 @@ class UnmeasurableError(ModelReleaseError):
 
 class EvidenceError(ModelReleaseError):
     """A source of evidence did not answer, or not with what was asked for; the message is the reason of a ``Missing``."""
+
+
+class AlertsUnavailableError(ModelReleaseError):
+    """Alertmanager gave no usable answer, or did not take what it was told: an outage, worth a retry."""
+
+
+class NotFiringError(ModelReleaseError):
+    """No alert of that name fires: there is nothing to acknowledge."""
 
 
 class NotConvergedError(ModelReleaseError):

@@ -32,6 +32,7 @@ _HEADLINES = {
     Event.DECLINED: "⛔ Declined",
     Event.LATCH_SET: "🔒 Automatic releases are stopped",
     Event.LATCH_CLEARED: "🔓 Automatic releases are allowed again",
+    Event.ALERT_ACTED: "✔️ Nothing was left to go back from",
 }
 _OVERTAKEN = {
     "OutdatedReleaseError": "⏸️ Overtaken, nothing moved",
@@ -162,15 +163,22 @@ def _headline(last: LedgerEntry, known: Sequence[LedgerEntry]) -> str:
     match last.event:
         case Event.VERIFIED:
             proofs = [event for event in events if event in _PROOFS]
-            return _HEADLINES[Event.VERIFIED if proofs[-1:] in ([], [Event.RELEASED]) else proofs[-1]]
+            proof = Event.VERIFIED if proofs[-1:] in ([], [Event.RELEASED]) else proofs[-1]
+            return _HEADLINES[Event.TRIAL_ENDED if proof is Event.ROLLED_BACK and _stayed(known) else proof]
         case Event.ROLLED_BACK if Event.PUT_BACK in events:
             return _HEADLINES[Event.PUT_BACK]
-        case Event.ROLLED_BACK if Event.TRIAL_ENDED in events:
+        case Event.ROLLED_BACK if Event.TRIAL_ENDED in events or _stayed(known):
             return _HEADLINES[Event.TRIAL_ENDED]
         case Event.GATE_DECIDED if stage_of(last) == "online":
             return _PASSED_ON_TRIAL
         case event:
             return _overtaken(last) or _HEADLINES[event]
+
+
+def _stayed(known: Sequence[LedgerEntry]) -> bool:
+    """Whether the last commit left users with the run that they had: a rollback that only ended a trial."""
+    made = [entry for entry in known if entry.event is Event.COMMITTED]
+    return bool(made) and made[-1].run_id is not None and made[-1].run_id == made[-1].previous_run_id
 
 
 def _overtaken(entry: LedgerEntry) -> str | None:

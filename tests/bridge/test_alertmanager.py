@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from scripts.monitoring_programs import Server
 from tests.api.replica import wait_until
 from tests.bridge.conftest import StartBridge
 from tests.bridge.process import TOKEN, Bridge
 from tests.fakes_wecom import FakeWeCom
-from tests.monitoring import Server, alertmanager_with, need
+from tests.monitoring import alertmanager_with, need
 
 NAMES = {"alertname": "RecommendationErrors", "severity": "critical", "run_id": "r1"}
 
