@@ -20,6 +20,7 @@ from model_release.errors import ConfigurationError, ModelReleaseError
 _log = logging.getLogger(__name__)
 _NAME = "queue.sqlite"
 _SCHEMA_VERSION = 1
+_LOCK_SECONDS = 2.0  # nobody but a person's tool holds it
 _SCHEMA = """
 CREATE TABLE alerts (
     target TEXT NOT NULL,
@@ -115,7 +116,7 @@ class Database:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=10.0, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(path, timeout=_LOCK_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         _prepare(connection, path)
     except BaseException:

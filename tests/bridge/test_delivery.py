@@ -98,7 +98,7 @@ def test_an_earlier_beginning_is_the_same_alert(start: StartBridge, service: Fak
 def test_what_passes_is_waited_for(start: StartBridge, service: FakeWeCom, fault: Fault) -> None:
     """Busy, throttled or down, more often than the notifier's client would try: told once in the end."""
     service.faults = [fault] * 7
-    bridge = start()
+    bridge = start(retry_seconds="0.01", throttled_seconds="0.02")
     bridge.post(webhook(ONE))
     bridge.wait_idle()
     assert len(service.received) == 1

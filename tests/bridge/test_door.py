@@ -8,6 +8,7 @@ import socket
 import sqlite3
 import stat
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -106,8 +107,13 @@ def test_a_body_has_a_limit(start: StartBridge, service: FakeWeCom) -> None:
     bridge = start(body_kilobytes="4")
     long = broken(groupKey="x" * 5000)
     assert post(bridge, long).status_code == 413
-    chunks = (long[at : at + 1000] for at in range(0, len(long), 1000))
-    assert bridge.http.post("/alertmanager", content=chunks).status_code == 413
+
+    def slowly() -> Iterator[bytes]:
+        for at in range(0, len(long), 1000):
+            yield long[at : at + 1000]
+            time.sleep(0.1)  # each arrives by itself
+
+    assert bridge.http.post("/alertmanager", content=slowly()).status_code == 413
     assert bridge.webhooks("too_large") == 2
     assert service.received == []
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 import re
+import threading
+import time
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.api.replica import wait_until
 from tests.bridge.conftest import StartBridge
-from tests.bridge.webhooks import alert, webhook
-from tests.fakes_wecom import FakeWeCom, wecom
+from tests.bridge.webhooks import alert, over, webhook
+from tests.fakes_wecom import FakeWeCom, Fault, wecom
 
 ONE = alert(run_id="r1", slot="candidate")
 TWO = alert("ReplicaDown", fingerprint="00000000000000b2", severity="warning", instance="api-2:8000")
@@ -137,3 +142,55 @@ def test_a_damaged_queue_is_put_aside(start: StartBridge, service: FakeWeCom) ->
     assert len(service.received) == 1
     assert [path.read_bytes()[:19] for path in queue.parent.glob("*.damaged-*")] == [b"this is no database"]
     assert "is damaged" in bridge.log
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2])
+def test_killed_again_and_again(start: StartBridge, service: FakeWeCom, seed: int) -> None:
+    """Whatever WeCom answers and whenever the bridge is killed: each beginning and each end is told or noted, and told once."""
+    chance = random.Random(seed)  # noqa: S311
+    passing: list[Fault] = [
+        -1,
+        45009,
+        ("http", 500),
+        ("http", 429),
+        ("drop", 0),
+        ("close", 0),
+        ("hang", 5),
+        ("slow", 0.2),
+    ]
+    service.faults = [chance.choice(passing) if chance.random() < 0.4 else ("slow", 0.0) for _ in range(400)]
+    bridge = start(attempt_seconds="0.4", messages_per_minute="20", robots=f"ops={service.key},night=second-key")
+    service.more_keys = ("second-key",)
+    alerts = [alert(f"Alert{number}", fingerprint=f"{number:016x}") for number in range(1, 6)]
+    done = threading.Event()
+
+    def tell() -> None:
+        """Do as Alertmanager: everything again and again, until it is over."""
+        for body in [webhook(one) for one in alerts] + [webhook(over(one)) for one in alerts]:
+            taken = 0
+            while taken < 3:  # each is repeated
+                with contextlib.suppress(httpx.TransportError):
+                    taken += bridge.post(body).status_code == 200
+                time.sleep(0.02)
+        done.set()
+
+    teller = threading.Thread(target=tell)
+    teller.start()
+    for _ in range(6):
+        time.sleep(chance.uniform(0.1, 1.5))
+        bridge.kill()
+        bridge.start()
+    teller.join(60)
+    assert done.is_set()
+    service.faults = []
+    bridge.wait_idle(150)  # more than twenty messages take more than a minute
+    for key in (service.key, "second-key"):
+        texts = [message["markdown"]["content"] for message in service.by_key[key]]
+        heads = [text.splitlines()[0] for text in texts]
+        notes = "\n".join(text for text in texts if text.startswith("**❔"))
+        for one in alerts:
+            name = one["labels"]["alertname"]
+            for head, sign in ((f"**🚨 {name}**", "🚨"), (f"**✅ Resolved: {name}**", "✅")):
+                assert heads.count(head) <= 1, (key, head)
+                assert head in heads or f"{sign} {name}:" in notes, (key, head, heads)
