@@ -89,7 +89,7 @@ def compose(
     lines = [f"**{title}**", f"release `{for_robot(release_id)}`"]
     if last is not None:
         lines += _facts(last, known)
-    foot = _link(link)
+    foot = link_to(link)
     room = max_bytes - len("\n".join([*lines, "", "", "", foot]).encode())
     if room < SHORTEST:
         raise InvalidInputError(f"a message of {max_bytes} bytes has no room for what happened")
@@ -115,7 +115,7 @@ def approval_wanted(
     """Return the message that a person is asked, with the gate's last decision and the page to answer on."""
     title = cut(for_robot(f"🙋 May this run become current? {run_id}"), _TITLE_BYTES)
     lines = [f"**{title}**", f"release `{for_robot(release_id)}`", ""]
-    foot = _link(link, "Approve or reject")
+    foot = link_to(link, "Approve or reject")
     room = max_bytes - len("\n".join([*lines, "", foot]).encode())
     if decisions:
         lines.append(report.markdown(decisions[-1], max_bytes=max(room, SHORTEST)).rstrip("\n"))
@@ -127,7 +127,7 @@ def approval_wanted(
     )
 
 
-def _link(link: str, text: str = "DAG run") -> str:
+def link_to(link: str, text: str = "DAG run") -> str:
     """Return a link that nothing in its address can leave; an address that is too long for a message is not given."""
     address = quote(link, safe=":/?#@!$&'*+,;=%~-._")
     return f"[{text}]({address})" if len(address) <= _LINK_BYTES else f"{text}: see Airflow"

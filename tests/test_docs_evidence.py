@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+from typing import get_args
 
 import pytest
+from pydantic import BaseModel
 
 from model_release.adapters import sources
 from model_release.adapters.reconciliation_files import parse_reconciliation
 from model_release.adapters.sources import Sources
 from model_release.evidence import Reconciliation
-from tests.docs_pages import DOCS, agree, codes, names, table
+from model_release.reconciling.document import (
+    DAILY_METRICS,
+    Compared,
+    Counted,
+    Document,
+    LogFacts,
+    Measured,
+    RunFacts,
+    Serving,
+    Stint,
+    TakenFacts,
+)
+from pipeline.reconcile import _STATUS, parser
+from tests.docs_pages import DOCS, agree, codes, names, section, table
 
 PAGE = "evidence-sources.md"
 
@@ -42,10 +57,48 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_schema_of_a_reconciliation_is_explained() -> None:
     agree(
-        names("reconciliation-file.md", "`data/evaluation/reconciliation_<date>.json`", "key"),
+        names("reconciliation-file.md", "What the gate reads", "key"),
         set(Reconciliation.model_fields),
         "",
     )
+
+
+@pytest.mark.parametrize(
+    ("heading", "models"),
+    [
+        ("`log`", [LogFacts]),
+        ("`taken`", [TakenFacts]),
+        ("`runs`", [RunFacts]),
+        ("A metric", [Measured]),
+        ("Comparisons", [Compared, Serving, Counted]),
+    ],
+)
+def test_every_key_of_a_part_of_a_reconciliation_is_explained(heading: str, models: list[type[BaseModel]]) -> None:
+    keys = {name for model in models for name in model.model_fields}
+    agree(names("reconciliation-file.md", heading, "key"), keys, heading)
+
+
+def test_every_other_key_of_a_reconciliation_is_explained() -> None:
+    own = set(Document.model_fields) - set(Reconciliation.model_fields)
+    agree(names("reconciliation-file.md", "What else is written", "key"), own, "reconciliation-file.md")
+    stints = section("reconciliation-file.md", "Comparisons")
+    assert set(Stint.model_fields) <= set(codes(stints))
+
+
+def test_the_command_and_its_results_are_explained() -> None:
+    options = {option for action in parser()._actions for option in action.option_strings}
+    agree(names("reconcile.md", "Reconcile a day", "option"), options - {"-h", "--help"}, "options")
+    agree(names("reconcile.md", "Metrics", "metric"), set(DAILY_METRICS), "metrics")
+    results = set(get_args(Measured.model_fields["result"].annotation))
+    agree(names("reconcile.md", "The promise", "result"), results, "results")
+    parts = {name for name, field in Document.model_fields.items() if issubclass_of(field.annotation)}
+    agree(names("reconcile.md", "What else is compared", "part"), parts, "parts")
+    written = {int(row[0]) for row in table("reconcile.md", "Exit status", "status")}
+    assert written == {*_STATUS.values(), 1, 2}
+
+
+def issubclass_of(annotation: object) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, Compared)
 
 
 def test_the_example_of_a_reconciliation_is_one() -> None:
