@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 
+from model_release.evidence import Reconciliation
 from model_release.messages import MARKDOWN_BYTES, Message, link_to
 from model_release.reconciling.document import Document, Measured, RunFacts
 from model_release.report.neutral import cut, for_robot
@@ -13,6 +15,7 @@ _TITLES = {
     "differs": "⚠️ Not what was promised or desired",
     "missing": "❓ Could not be reconciled",
 }
+_NEWS = dt.timedelta(hours=48)  # after the end of what it is about
 _LINE_BYTES, _MOST_PROBLEMS, _MOST_RUNS = 400, 5, 3
 
 
@@ -45,35 +48,47 @@ def _figures(found: Measured) -> str:
     return f"{found.mean:.4f} [{found.lower:.4f}, {found.upper:.4f}] of {found.users:,} users{promised}: {found.result}"
 
 
-def message(document: Document, *, link: str) -> Message:
-    """Return the message of the day; the same findings make the same ``fact``, whoever reconciles again."""
-    title = f"{_TITLES[document.status]}: {document.date}"
-    lines = [f"**{title}**", _summary(document)]
-    lines += [
+def message(found: Reconciliation, *, link: str) -> Message:
+    """Return the message of a day, with figures if it has any; the same findings make the same ``fact``."""
+    so_far = isinstance(found, Document) and not found.complete
+    title = f"{_TITLES[found.status]}: {found.date}{', so far' if so_far else ''}"
+    lines = [f"**{title}**", *(_facts(found) if isinstance(found, Document) else [])]
+    told = found.problems[:_MOST_PROBLEMS]
+    lines += [f"- {cut(for_robot(problem), _LINE_BYTES)}" for problem in told]
+    if len(found.problems) > len(told):
+        lines.append(f"- and {len(found.problems) - len(told)} more")
+    foot = link_to(link)
+    while len("\n".join([*lines, "", foot]).encode()) > MARKDOWN_BYTES:
+        lines.pop()
+    said = hashlib.sha256("\n".join([title, *found.problems]).encode()).hexdigest()[:12]
+    return Message(
+        title=title,
+        markdown="\n".join([*lines, "", foot]),
+        good=found.status == "agrees",
+        fact=f"reconciliation of {found.date}: {found.status} {said}",
+    )
+
+
+def failure(*, link: str) -> Message:
+    """Return the message that a day could not be reconciled at all."""
+    title = "❌ The reconciliation failed"
+    text = f"**{title}**\nno file was written; the task's log says why\n\n{link_to(link)}"
+    return Message(title=title, markdown=text, good=False, fact="the reconciliation failed")
+
+
+def is_news(ended: dt.datetime, now: dt.datetime) -> bool:
+    """Whether something that is about the time up to ``ended`` is still told: a backfill's findings are in its files."""
+    return now - ended <= _NEWS
+
+
+def _facts(document: Document) -> list[str]:
+    figures = [
         cut(for_robot(f"{_run(run)}: {name} {_figures(found)}"), _LINE_BYTES)
         for run in document.runs[:_MOST_RUNS]
         for name, found in run.metrics.items()
         if found.mean is not None
-    ]  # fmt: skip
-    told = document.problems[:_MOST_PROBLEMS]
-    lines += [f"- {cut(for_robot(problem), _LINE_BYTES)}" for problem in told]
-    if len(document.problems) > len(told):
-        lines.append(f"- and {len(document.problems) - len(told)} more")
-    foot = link_to(link)
-    while len("\n".join([*lines, "", foot]).encode()) > MARKDOWN_BYTES:
-        lines.pop()
-    return Message(
-        title=title,
-        markdown="\n".join([*lines, "", foot]),
-        good=document.status == "agrees",
-        fact=fact(document),
-    )
-
-
-def fact(document: Document) -> str:
-    """Return what the message of a document reports, once."""
-    said = hashlib.sha256("\n".join(document.problems).encode()).hexdigest()[:12]
-    return f"reconciliation of {document.date}: {document.status} {said}"
+    ]
+    return [_summary(document), *figures]
 
 
 def _summary(document: Document) -> str:
