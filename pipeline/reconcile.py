@@ -92,7 +92,7 @@ def reconcile(
         found = runs.facts(config, paths, log, joined, tolerance)
     did, missing = _did(config, day, given, joined, now)
     states = state.compare(paths, log.named(), day, replicas, now)
-    counted = of_counts(log.facts(), counters.counted(sources or Sources(), day), tolerance)
+    counted = of_counts(log.facts(), counters.counted(sources or Sources(), day, now), tolerance)
     compared = (
         ("ledger", states.serving), ("registry", states.registry), ("replicas", states.replicas), ("metrics", counted),
     )  # fmt: skip

@@ -26,6 +26,7 @@ from model_release.reconciling.document import (
     TakenFacts,
 )
 from pipeline.reconcile import _STATUS, parser
+from scripts.replay_traffic import parser as replay_parser
 from tests.docs_pages import DOCS, agree, codes, names, section, table
 
 PAGE = "evidence-sources.md"
@@ -105,3 +106,13 @@ def test_the_example_of_a_reconciliation_is_one() -> None:
     text = (DOCS / "reference" / "reconciliation-file.md").read_text(encoding="utf-8")
     example = text.split("```json\n")[1].split("```")[0]
     assert parse_reconciliation(example.encode(), dt.date(2026, 1, 12)).status == "differs"
+
+
+def test_every_option_of_a_replay_is_explained() -> None:
+    text = (DOCS / "how-to" / "replay-traffic.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1:3] for line in text.splitlines() if line.startswith("| `--")]
+    options = {action.option_strings[0]: action for action in replay_parser()._actions}
+    agree({codes(row[0])[0] for row in rows}, set(options) - {"-h"}, "replay-traffic.md")
+    for option, default in rows:
+        if codes(default) and (value := options[codes(option)[0]].default) is not None:
+            assert float(codes(default)[0]) == float(value), option

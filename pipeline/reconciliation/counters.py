@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import math
 
 from model_release.adapters.http_source import HttpSource
@@ -19,11 +20,11 @@ _QUERIES = {
 }
 
 
-def counted(sources: Sources, day: Day) -> Counted:
-    """Ask Prometheus by how much the counters of all replicas grew on a day; it extrapolates to the day's bounds."""
+def counted(sources: Sources, day: Day, now: dt.datetime) -> Counted:
+    """Ask Prometheus by how much the counters of all replicas grew on a day, or by ``now``; it extrapolates to the bounds."""
     if sources.prometheus_url is None:
         return Counted(status="not_asked", reason=f"{PROMETHEUS_URL} is not set")
-    found = asyncio.run(_ask(sources, sources.prometheus_url, day))
+    found = asyncio.run(_ask(sources, sources.prometheus_url, day.start, min(day.end, now)))
     numbers: dict[str, float] = {}
     for name, answer in found.items():
         if isinstance(answer, Missing):
@@ -35,15 +36,16 @@ def counted(sources: Sources, day: Day) -> Counted:
     return Counted(status="agrees", **numbers)
 
 
-async def _ask(sources: Sources, url: str, day: Day) -> dict[str, Points | Missing]:
+async def _ask(sources: Sources, url: str, start: dt.datetime, end: dt.datetime) -> dict[str, Points | Missing]:
+    seconds = max(1, round((end - start).total_seconds()))
     deadline = asyncio.get_running_loop().time() + sources.timeout_seconds
     source = HttpSource(
         "Prometheus", url, sources.prometheus_token, deadline=deadline, limit_seconds=sources.timeout_seconds
     )
     async with source:
         prometheus = Prometheus(source)
-        questions = {name: NumberQuery(query.format(seconds=day.seconds)) for name, query in _QUERIES.items()}
+        questions = {name: NumberQuery(query.format(seconds=seconds)) for name, query in _QUERIES.items()}
         answers = await asyncio.gather(
-            *(prometheus.number(question, day.end.timestamp()) for question in questions.values())
+            *(prometheus.number(question, end.timestamp()) for question in questions.values())
         )
     return dict(zip(questions, answers, strict=True))
