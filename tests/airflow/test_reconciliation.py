@@ -151,9 +151,11 @@ def test_a_day_reconciled_again_is_told_if_it_says_something_else(served: Served
     write(served, 0, status="missing", problems=("no events",))
     notify()
     assert len(robot.texts) == 1
+    write(served, 0, status="missing", problems=("no log",))
+    notify()
     write(served, 0)
     notify()
-    assert [text.splitlines()[0][2] for text in robot.texts] == ["❓", "✅"]
+    assert [text.splitlines()[0][2] for text in robot.texts] == ["❓", "❓", "✅"]
 
 
 def test_a_backfill_tells_no_old_news(served: Served, robot: FakeWeCom) -> None:

@@ -328,7 +328,7 @@ ODD: list[dict[str, Any]] = [
     {"items": None}, {"at": "2025-03-22T07:00:00+00:00"}, {"at": "yesterday"}, {"at": None},
     {"generation": -1}, {"id": ""}, {"id": "x" * 257}, {"known": None}, {"known": "yes"}, {"request_id": "a b"},
     {"endpoint": "other"}, {"latency_ms": -1}, {"latency_ms": None}, {"worker": -1}, {"replica": None},
-    {"new_field": {"a": [1]}}, {"schema_version": "1"}, {"kind": "event"}, {"items": []}, {"id": "用户三"},
+    {"new_field": {"a": [1]}}, {"schema_version": "1"}, {"schema_version": 2}, {"kind": "event"}, {"items": []}, {"id": "用户三"},
 ]  # fmt: skip
 
 
