@@ -16,9 +16,10 @@ import datetime as dt
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from model_release.adapters.files import write_atomic
 from model_release.adapters.recommendation_api_client import RecommendationApiClient
@@ -38,9 +39,11 @@ from pipeline.reconciliation.day import Day, newest_complete, parse_date
 if TYPE_CHECKING:
     from model_release.fleet import Replica
     from pipeline.reconciliation.join import Joined
+    from pipeline.reconciliation.log import DayLog
     from pipeline.reconciliation.taken import Interactions
 
 _STATUS = {"agrees": DONE, "differs": 3, "missing": 4}
+_COMPARED = {"serving": "ledger", "registry": "registry", "replicas": "replicas", "metrics": "metrics"}
 
 
 def reconcile(
@@ -70,54 +73,67 @@ def reconcile(
         InvalidInputError: the day has not ended, or not even begun.
         OSError: the file, or what is laid aside for the join, can't be written; the file from before is there still.
     """
-    from pipeline.reconciliation import counters, runs, state, taken
+    from pipeline.reconciliation import counters, runs, state
     from pipeline.reconciliation.join import join
-    from pipeline.reconciliation.log import DayLog
 
     day = Day(date, config.source.zone)
     check_day(day, now, so_far=so_far)
-    settings = config.reconciliation
-    paths.evaluation.mkdir(parents=True, exist_ok=True)
-    expected = [*settings.replicas, *state.names(replicas, day, now)]
-    with tempfile.TemporaryDirectory(prefix=".reconciliation-", dir=paths.evaluation) as folder:
-        with step("read the exposure log") as doing:
-            log = DayLog.read(paths, day, Path(folder), expected=expected)
-            doing.rows = log.answers
-        given = taken.interactions(config, day)
-        use = settings.outcomes
-        rows = taken.EMPTY if use == "events" else given.rows
+    with _read(config, paths, day, state.names(replicas, day, now)) as (log, given):
+        settings = config.reconciliation
+        rows = given.rows.clear() if settings.outcomes == "events" else given.rows
         with step("join answers with what was taken") as doing:
-            joined = join(log, rows, types=settings.outcome_types, use_events=use != "interactions")
+            joined = join(log, rows, types=settings.outcome_types, use_events=settings.outcomes != "interactions")
             doing.rows = joined.taken.height
         found = runs.facts(config, paths, log, joined, tolerance)
     did, missing = _did(config, day, given, joined, now)
     states = state.compare(paths, log.named(), day, replicas, now)
-    counted = of_counts(log.facts(), counters.counted(sources or Sources(), day, now), tolerance)
-    compared = (
-        ("ledger", states.serving), ("registry", states.registry), ("replicas", states.replicas), ("metrics", counted),
-    )  # fmt: skip
-    status, problems = conclude(log.facts(), did, found, compared, tolerance=tolerance, missing=missing)
-    document = Document(
+    metrics = of_counts(log.facts(), counters.counted(sources or Sources(), day, now), tolerance)
+    parts = {
+        "log": log.facts(), "taken": did, "runs": found, "serving": states.serving, "registry": states.registry,
+        "replicas": states.replicas, "metrics": metrics,
+    }  # fmt: skip
+    document = _document(day, now, tolerance, parts, missing)
+    write_atomic(paths.reconciliation_of(date), render(document))
+    return document
+
+
+@contextmanager
+def _read(
+    config: PipelineConfig, paths: ReleasePaths, day: Day, names: Sequence[str]
+) -> Iterator[tuple[DayLog, Interactions]]:
+    """Give the log of the day, laid aside as long as it is used, and the interactions."""
+    from pipeline.reconciliation import taken
+    from pipeline.reconciliation.log import DayLog
+
+    paths.evaluation.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".reconciliation-", dir=paths.evaluation) as folder:
+        with step("read the exposure log") as doing:
+            log = DayLog.read(paths, day, Path(folder), expected=[*config.reconciliation.replicas, *names])
+            doing.rows = log.answers
+        yield log, taken.interactions(config, day)
+
+
+def _document(
+    day: Day, now: dt.datetime, tolerance: Tolerance, parts: Mapping[str, Any], missing: Sequence[str]
+) -> Document:
+    """Return the whole of the parts, by their keys in the document."""
+    compared = [(name, parts[key]) for key, name in _COMPARED.items()]
+    status, problems = conclude(
+        parts["log"], parts["taken"], parts["runs"], compared, tolerance=tolerance, missing=missing
+    )
+    return Document(
         schema_version=1,
-        date=date,
+        date=day.date,
         written_at=local(now, day.zone),
         status=status,
         problems=problems,
         complete=day.over(now),
-        zone=config.source.timezone,
+        zone=day.zone.key,
         window_start=local(day.start, day.zone),
         window_end=local(day.end, day.zone),
         tolerance=tolerance,
-        log=log.facts(),
-        taken=did,
-        runs=found,
-        serving=states.serving,
-        registry=states.registry,
-        replicas=states.replicas,
-        metrics=counted,
+        **parts,
     )
-    write_atomic(paths.reconciliation_of(date), render(document))
-    return document
 
 
 def check_day(day: Day, now: dt.datetime, *, so_far: bool) -> None:

@@ -180,6 +180,13 @@ def test_a_run_that_failed_is_told_once_unless_it_is_about_old_days(served: Serv
     assert text.startswith("**❌ The reconciliation failed**")
 
 
+def test_a_failure_of_which_airflow_tells_little_is_told(served: Served, robot: FakeWeCom) -> None:
+    """Without a task instance of this version Airflow's context has two keys."""
+    assert served.paths.exposures.exists()
+    WeComReconciliationNotifier(failed=True).notify({"dag": SimpleNamespace(dag_id=DAG_ID), "run_id": "scheduled__1"})
+    assert len(robot.texts) == 1
+
+
 def test_a_file_of_a_job_of_ones_own_is_told_and_a_damaged_one_is_not(served: Served, robot: FakeWeCom) -> None:
     date = utc_now().date() - dt.timedelta(days=1)
     own = {"schema_version": 1, "date": str(date), "written_at": utc_now().isoformat(), "status": "differs",

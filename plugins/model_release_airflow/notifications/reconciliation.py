@@ -37,7 +37,8 @@ class WeComReconciliationNotifier(BaseNotifier):
 
         stores, link, now = Stores.from_environment(), dag_run_link(context), utc_now()
         if self.failed:
-            told, release_id, fresh = failure(link=link), release_id_of(context), is_news(ends_at(context), now)
+            about = ends_at(context) if "dag_run" in context else now  # Airflow may give no more than DAG and run id
+            told, release_id, fresh = failure(link=link), release_id_of(context), is_news(about, now)
         else:
             date = newest_reconciliation(stores.paths)
             found = date if isinstance(date, Missing) else read_reconciliation(stores.paths, date)
