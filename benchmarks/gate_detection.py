@@ -13,9 +13,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+from scripts.monitoring_programs import tool
 from tests.gate_live.faulty_api import Fault
 from tests.gate_live.trial import FAILING, HEALTHY, SLOW, policy, trial
-from tests.monitoring import tool
 
 CANDIDATES = {
     "5 % of the answers fail": (FAILING, "reject"),

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Get Prometheus, Alertmanager, their command-line tools and the node exporter for the tests and benchmarks that need the
+# Get Prometheus, Alertmanager, their command-line tools and two exporters for the tests, the demo and the benchmarks that need the
 # real ones: what is on PATH, else from Debian's packages, unpacked into .tools/ (amd64 or arm64).  Needs no root and
 # changes nothing outside this folder.
 #
@@ -7,8 +7,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-packages=(prometheus prometheus-alertmanager prometheus-node-exporter)
-programs=(prometheus promtool prometheus-alertmanager amtool prometheus-node-exporter)
+packages=(prometheus prometheus-alertmanager prometheus-node-exporter prometheus-blackbox-exporter)
+programs=(prometheus promtool prometheus-alertmanager amtool prometheus-node-exporter prometheus-blackbox-exporter)
 tools=$PWD/.tools
 
 say() { echo "debian_tools: $*" >&2; }
@@ -16,7 +16,14 @@ say() { echo "debian_tools: $*" >&2; }
 works() { "$1" --version >/dev/null 2>&1; }
 
 # Debian calls it prometheus-alertmanager, everybody else alertmanager; .tools/bin holds the names that everybody uses.
-plain_name() { [[ $1 == prometheus-alertmanager ]] && echo alertmanager || echo "${1/prometheus-node-exporter/node_exporter}"; }
+plain_name() {
+    case $1 in
+    prometheus-alertmanager) echo alertmanager ;;
+    prometheus-node-exporter) echo node_exporter ;;
+    prometheus-blackbox-exporter) echo blackbox_exporter ;;
+    *) echo "$1" ;;
+    esac
+}
 
 complete() {
     local program

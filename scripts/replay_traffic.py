@@ -17,11 +17,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from model_release.adapters.tokens import read_tokens
 from model_release.command import DONE, FAILED, attempt, checked, usage
 from model_release.errors import ConfigurationError
 from pipeline.config import load_config
 from pipeline.reconciliation.day import parse_date
-from recommendation_api.tokens import read_tokens
 from scripts.replay import Pace, Replay, plan
 
 TOKEN = "RECOMMENDATION_EVENTS_TOKEN"  # noqa: S105  (the variable's name)

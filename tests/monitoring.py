@@ -5,28 +5,17 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
-import shutil
-import socket
 import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 import pytest
 
-from tests.api.replica import PROJECT, wait_until
+from scripts.monitoring_programs import Server, start_tool, tool
+from tests.api.replica import wait_until
 
-TOOLS = PROJECT / ".tools" / "bin"
-_TRIES = 3  # another program may take the port that was free a moment ago
 _START_SECONDS = 30.0
-
-
-def tool(name: str) -> Path | None:
-    """Return a program that ``scripts/debian_tools.sh`` fetched, or that is on PATH; None: there is none."""
-    found = shutil.which(name, path=os.pathsep.join((str(TOOLS), os.environ.get("PATH", os.defpath))))
-    return Path(found) if found else None
 
 
 def need(*names: str) -> None:
@@ -40,45 +29,6 @@ def need(*names: str) -> None:
     pytest.skip(reason)
 
 
-class Server:
-    """A program that answers HTTP on loopback.
-
-    Attributes:
-        url: its address, without a slash at the end.
-        process: it.
-        log: what it wrote.
-    """
-
-    def __init__(self, command: Sequence[str], port: int, log: Path) -> None:
-        self.url = f"http://127.0.0.1:{port}"
-        self.log = log
-        with log.open("ab") as output:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-        self.http = httpx.Client(base_url=self.url, trust_env=False, timeout=10.0)
-
-    @property
-    def ready(self) -> bool:
-        """Whether it answers questions."""
-        try:
-            return self.http.get("/-/ready").status_code == 200
-        except httpx.TransportError:
-            return False
-
-    def kill(self) -> None:
-        """End it as a crash would."""
-        self.process.kill()
-        self.process.wait()
-
-    def close(self) -> None:
-        """End it, politely if it listens to that."""
-        self.http.close()
-        self.process.terminate()
-        try:
-            self.process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            self.kill()
-
-
 @contextmanager
 def prometheus(
     folder: Path, targets: Sequence[str], *, scrape_seconds: int = 1, job: str = "api", port: int | None = None
@@ -88,7 +38,7 @@ def prometheus(
     ``port``: where somebody expects it; else it takes a free one.
     """
     arguments = prometheus_arguments(folder, targets, scrape_seconds=scrape_seconds, job=job)
-    with _serving("prometheus", arguments, folder / "prometheus.log", port) as server:
+    with start_tool("prometheus", arguments, folder / "prometheus.log", port=port) as server:
         wait_until(f"Prometheus has scraped; see {server.log}", lambda: _up(server) == len(targets), _START_SECONDS)
         yield server
 
@@ -108,17 +58,27 @@ def prometheus_arguments(
 
 
 @contextmanager
-def alertmanager(folder: Path) -> Iterator[Server]:
-    """Start Alertmanager with ``folder`` for its data; it tells nobody of its alerts."""
-    folder.mkdir(parents=True, exist_ok=True)
+def alertmanager(folder: Path, *, port: int | None = None) -> Iterator[Server]:
+    """Start Alertmanager with ``folder`` for its data; it tells nobody of its alerts.
+
+    ``port``: where somebody expects it; else it takes a free one.
+    """
     config = {"route": {"receiver": "nobody"}, "receivers": [{"name": "nobody"}]}
-    (folder / "alertmanager.yml").write_text(json.dumps(config), encoding="utf-8")
+    with alertmanager_with(folder, json.dumps(config), port=port) as server:
+        yield server
+
+
+@contextmanager
+def alertmanager_with(folder: Path, config: str, *, port: int | None = None) -> Iterator[Server]:
+    """Start Alertmanager with this configuration, and ``folder`` for its data; ``port`` as above."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "alertmanager.yml").write_text(config, encoding="utf-8")
     arguments = [
         f"--config.file={folder / 'alertmanager.yml'}",
         f"--storage.path={folder / 'data'}",
         "--cluster.listen-address=",  # it is alone
     ]
-    with _serving("alertmanager", arguments, folder / "alertmanager.log") as server:
+    with start_tool("alertmanager", arguments, folder / "alertmanager.log", port=port) as server:
         yield server
 
 
@@ -138,6 +98,14 @@ def fire(server: Server, **labels: str) -> None:
     wait_until(f"{labels} fires", lambda: labels in [one["labels"] for one in _alerts(server)])
 
 
+def end(server: Server, **labels: str) -> None:
+    """Let the alert with these ``labels`` end now."""
+    now = dt.datetime.now(dt.UTC)
+    alert = {"labels": labels, "startsAt": (now - dt.timedelta(minutes=1)).isoformat(), "endsAt": now.isoformat()}
+    server.http.post("/api/v2/alerts", json=[alert]).raise_for_status()
+    wait_until(f"{labels} ended", lambda: labels not in [one["labels"] for one in _alerts(server)])
+
+
 def silence(server: Server, **labels: str) -> None:
     """Silence alerts with these ``labels`` for five minutes, with the command line tool."""
     command = ["silence", "add", *(f'{name}="{text}"' for name, text in labels.items())]
@@ -149,35 +117,6 @@ def silence(server: Server, **labels: str) -> None:
         return bool(alerts) and all(one["status"]["state"] == "suppressed" for one in alerts)
 
     wait_until(f"{labels} is silenced", silenced)
-
-
-@contextmanager
-def _serving(program: str, arguments: Sequence[str], log: Path, port: int | None = None) -> Iterator[Server]:
-    server = _start(program, arguments, log, port)
-    try:
-        yield server
-    finally:
-        server.close()
-
-
-def _start(program: str, arguments: Sequence[str], log: Path, wanted: int | None) -> Server:
-    path = tool(program)
-    assert path is not None, f"{program} not found"
-    for _ in range(_TRIES):
-        port = wanted or _free_port()
-        server = Server([str(path), *arguments, f"--web.listen-address=127.0.0.1:{port}"], port, log)
-        deadline = time.monotonic() + _START_SECONDS
-        while time.monotonic() < deadline and server.process.poll() is None:
-            if server.ready:
-                return server
-            time.sleep(0.05)
-        server.close()
-    raise AssertionError(f"{program} did not start: {log.read_text(encoding='utf-8')[-2000:]}")
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def _up(server: Server) -> float:

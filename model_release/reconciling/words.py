@@ -6,7 +6,7 @@ import datetime as dt
 import hashlib
 
 from model_release.evidence import Reconciliation
-from model_release.messages import MARKDOWN_BYTES, Message, link_to
+from model_release.messages import MARKDOWN_BYTES, Message, linked
 from model_release.reconciling.document import Document, Measured, RunFacts
 from model_release.report.neutral import cut, for_robot
 
@@ -57,7 +57,7 @@ def message(found: Reconciliation, *, link: str) -> Message:
     lines += [f"- {cut(for_robot(problem), _LINE_BYTES)}" for problem in told]
     if len(found.problems) > len(told):
         lines.append(f"- and {len(found.problems) - len(told)} more")
-    foot = link_to(link)
+    foot = linked(link)
     while len("\n".join([*lines, "", foot]).encode()) > MARKDOWN_BYTES:
         lines.pop()
     said = hashlib.sha256("\n".join([title, *found.problems]).encode()).hexdigest()[:12]
@@ -72,7 +72,7 @@ def message(found: Reconciliation, *, link: str) -> Message:
 def failure(*, link: str) -> Message:
     """Return the message that a day could not be reconciled at all."""
     title = "❌ The reconciliation failed"
-    text = f"**{title}**\nno file was written; the task's log says why\n\n{link_to(link)}"
+    text = f"**{title}**\nno file was written; the task's log says why\n\n{linked(link)}"
     return Message(title=title, markdown=text, good=False, fact="the reconciliation failed")
 
 

@@ -22,6 +22,7 @@ from pipeline.data_quality_v2 import check_data
 from pipeline.evaluate import evaluate
 from pipeline.train_models import train
 from scripts.local_stack import AIRFLOW, API_WORKERS, LocalStack
+from scripts.monitoring_programs import tool
 from scripts.services import Service, StackError, free_port
 from tests import monitoring
 from tests.chaos.proxy import FaultProxy
@@ -118,7 +119,7 @@ class ChaosStack(LocalStack):
             name = replica_name(number)
             command = [sys.executable, "-m", "recommendation_api", "--host", "127.0.0.1", "--port", str(port)]
             self.start_service(name, [*command, "--workers", str(API_WORKERS)], self.home / "logs" / f"{name}.log")
-        program = monitoring.tool(PROMETHEUS)
+        program = tool(PROMETHEUS)
         if program is None:
             raise StackError("prometheus not found: bash scripts/debian_tools.sh fetches it")
         arguments = monitoring.prometheus_arguments(

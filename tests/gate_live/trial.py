@@ -18,6 +18,7 @@ from model_release.adapters.sources import Sources
 from model_release.judge import Outcome, budgets_of, judge, outcome
 from model_release.policy import Policy, parse_policy
 from model_release.verdict import Decision, Verdict
+from scripts.monitoring_programs import Server
 from tests import monitoring
 from tests.api.home import Home
 from tests.api.replica import Replica, wait_until
@@ -89,7 +90,7 @@ class LiveTrial:
     """
 
     home: Home
-    prometheus: monitoring.Server
+    prometheus: Server
     started_at: dt.datetime
     alertmanager_url: str | None = None
     decisions: list[Decision] = field(default_factory=list)
