@@ -205,3 +205,15 @@ def test_nothing_at_all_is_not_told(paths: ReleasePaths, robot: FakeWeCom) -> No
     assert not paths.evaluation.exists()
     notify()
     assert robot.texts == []
+
+
+def test_before_anything_was_registered_no_ledger_is_begun(served: Served, robot: FakeWeCom) -> None:
+    """A ledger without a registry looks like a registry that was lost, and would stop the first release."""
+    write(served, 0)
+    served.paths.registry.unlink()
+    served.paths.ledger.unlink()
+    notify()
+    notify(failed=True)
+    assert robot.texts == []
+    assert not served.paths.ledger.exists()
+    assert Stores.from_environment().registry.read().generation == 0

@@ -33,8 +33,9 @@ def told(installation: Installation) -> list[str]:
     return [name for name in names if name.startswith("reconciliation:")]
 
 
-def test_an_old_day_is_not_told_and_yesterday_once(installation: Installation) -> None:
+def test_an_old_day_is_not_told_and_yesterday_once(on_sale: Installation) -> None:
     """Nobody was answered on either: both are missing, and say so; a day reconciled again says the same, so nothing."""
+    installation = on_sale
     installation.wait_until("the DAG is known", lambda: installation.rest.get(f"/dags/{DAG_ID}").is_success)
     installation.unpause(DAG_ID)
     old, yesterday = dt.date(2026, 2, 18), utc_now().date() - dt.timedelta(days=1)
