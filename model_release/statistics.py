@@ -9,6 +9,9 @@ References:
     Non-inferiority by one bound of an interval: ICH E9 (1998), section 3.3.2; E10 (2000).
     Margin relative to the reference mean as a linear contrast: D. Hauschke et al.,
         "Sample size determination for proving equivalence based on the ratio of two means", Stat. Med. 18 (1999).
+    Mean of observations in clusters of unequal size as a ratio of two sums: W. G. Cochran, "Sampling Techniques" (1977),
+        section 6.5.
+    Difference of two means with unequal variances: B. L. Welch, Biometrika 34 (1947).
     Smallest effect that is found with a given power: H. Bloom, Evaluation Review 19 (1995).
 """
 
@@ -65,6 +68,47 @@ def moments(values: Floats) -> tuple[float, float, int]:
     if not np.isfinite(values).all():
         raise ValueError("an observation is not finite")
     return float(values.mean()), float(values.std(ddof=1)) / math.sqrt(n), n
+
+
+def clustered_moments(sums: Floats, counts: Floats) -> tuple[float, float, int]:
+    """Return mean, standard error and number of clusters of observations that come in clusters, such as days of a user.
+
+    mean m = sum(sums) / sum(counts); error = sqrt(U / (U - 1) * sum((sums - m * counts)^2)) / sum(counts).
+
+    Args:
+        sums: (U,) sum of the observations of each cluster, U >= 2.
+        counts: (U,) how many they are, each at least 1.
+
+    Raises:
+        ValueError: fewer than two clusters, or a sum that is not finite.
+    """
+    clusters = len(sums)
+    if clusters < _FEWEST:
+        raise ValueError(f"{clusters} clusters have no interval: at least {_FEWEST} are needed")
+    if not np.isfinite(sums).all():
+        raise ValueError("an observation is not finite")
+    total = float(counts.sum())
+    mean = float(sums.sum()) / total
+    spread = float(((sums - mean * counts) ** 2).sum()) * clusters / (clusters - 1)
+    return mean, math.sqrt(spread) / total, clusters
+
+
+def contrast_interval(
+    first: tuple[float, float, int], second: tuple[float, float, int], factor: float, confidence: float
+) -> Interval:
+    """Return the interval of m1 - factor * m2, of two independent means given by their moments.
+
+    error^2 = e1^2 + (factor * e2)^2, with Welch's degrees of freedom; ``n`` of the result is theirs, rounded down, plus 1.
+    """
+    (mean, error, n), (other, other_error, m) = first, second
+    parts = ((error**2, n - 1), ((factor * other_error) ** 2, m - 1))
+    variance = sum(part for part, _ in parts)
+    middle = mean - factor * other
+    if variance == 0.0:
+        return Interval(middle, middle, middle, 0.0, min(n, m))
+    freedom = variance**2 / sum(part**2 / df for part, df in parts)
+    reach = _t_quantile(confidence, freedom) * math.sqrt(variance)
+    return Interval(middle, middle - reach, middle + reach, math.sqrt(variance), math.floor(freedom) + 1)
 
 
 def t_interval(values: Floats, confidence: float) -> Interval:
@@ -134,7 +178,7 @@ def _reach(n: int, confidence: float, power: float) -> float:
     return _t_quantile(confidence, n - 1) + _t_quantile(power, n - 1)
 
 
-def _t_quantile(probability: float, degrees_of_freedom: int) -> float:
+def _t_quantile(probability: float, degrees_of_freedom: float) -> float:
     """Return the quantile of Student's t distribution."""
     from scipy.special import stdtrit  # here, because it costs more than all else that a DAG file imports
 

@@ -155,6 +155,15 @@ class DataQuality(Frozen):
     price: Range = Range(at_least=0.0)
 
 
+class ReconciliationSource(Frozen):
+    """What the reconciliation of a day takes for what people did, and which replicas must have a log."""
+
+    outcomes: Literal["any", "interactions", "events", "both"] = "any"
+    outcome_types: Annotated[tuple[str, ...], Field(min_length=1)] = ("purchase",)
+    latest_hours: Annotated[float, Field(gt=0, le=48)] = 6.0
+    replicas: tuple[str, ...] = ()
+
+
 class PipelineConfig(Frozen):
     """``config/pipeline.yaml``."""
 
@@ -165,6 +174,7 @@ class PipelineConfig(Frozen):
     repeat_purchases: bool
     training: Training = Training()
     data_quality: DataQuality = DataQuality()
+    reconciliation: ReconciliationSource = ReconciliationSource()
 
     _folder: Path = PrivateAttr(default_factory=Path.cwd)
 

@@ -29,6 +29,7 @@ from model_release.evidence import PER_USER_MARKS
 from model_release.identifiers import check_run_id
 from model_release.paths import ReleasePaths
 from pipeline.config import PipelineConfig, load_config
+from pipeline.daily import Daily
 from pipeline.progress import log_to_terminal, step
 from pipeline.window import Window, minute
 
@@ -69,6 +70,7 @@ class EvaluationSummary(BaseModel):
     metrics: Side
     slices: dict[str, Any]
     catalogue: Side
+    daily: Daily | None = None
     candidate_manifest_sha256: str
     current_manifest_sha256: str | None
 
@@ -126,6 +128,7 @@ def evaluate(
         metrics=Side.model_validate(truth.means(per_user, sides)),
         slices=truth.slices(per_user, sides),
         catalogue=Side.model_validate({side.name: side.catalogue for side in sides}),
+        daily=judged.daily,
         candidate_manifest_sha256=store.manifest_sha256(candidate.run_id),
         current_manifest_sha256=store.manifest_sha256(other.run_id) if other else None,
     )

@@ -12,7 +12,7 @@ import polars as pl
 from model_release import golden
 from model_release.artifact import Manifest, ServedModel
 from model_release.errors import InvalidInputError
-from pipeline import ingest, metrics
+from pipeline import daily, ingest, metrics
 from pipeline.config import PipelineConfig
 from pipeline.progress import step
 from pipeline.window import Window
@@ -32,12 +32,14 @@ class Truth:
             without any are ``low``.
         buyers: ``item_id``, ``share`` of the users before the window who took it: for novelty.
         silent_users: users of the log before the window who did nothing in it; they are left out.
+        daily_pairs: one row per user, day of the window and item taken: ``user_id``, ``day``, ``item_id``.
     """
 
     pairs: pl.DataFrame
     activity: pl.DataFrame
     buyers: pl.DataFrame
     silent_users: int
+    daily_pairs: pl.DataFrame
 
     @classmethod
     def of(cls, config: PipelineConfig, window: Window) -> Truth:
@@ -50,13 +52,15 @@ class Truth:
             log = ingest.load_interactions(config, before=window.end)
             before = log.filter(pl.col("timestamp") < window.start)
             had = before.select("user_id", "item_id").unique().with_columns(known=True)
-            pairs = log.filter(pl.col("timestamp") >= window.start).select("user_id", "item_id").unique()
+            inside = log.filter(pl.col("timestamp") >= window.start)
+            pairs = inside.select("user_id", "item_id").unique()
             pairs = pairs.join(had, on=["user_id", "item_id"], how="left").with_columns(
                 pl.col("known").fill_null(False)
             )
             if not config.repeat_purchases:  # what may not be recommended can't be missed
                 pairs = pairs.filter(~pl.col("known"))
             pairs = pairs.sort("user_id", "item_id")
+            daily_pairs = _daily_pairs(inside, pairs, config.source.timezone)
             doing.rows = pairs.height
         if pairs.is_empty():
             raise InvalidInputError(
@@ -69,6 +73,7 @@ class Truth:
             activity=_activity(before, pairs),
             buyers=had.group_by("item_id").agg((pl.len() / max(users, 1)).alias("share")),
             silent_users=users - before.select("user_id").unique().join(pairs, on="user_id", how="semi").height,
+            daily_pairs=daily_pairs,
         )
 
     @property
@@ -122,12 +127,14 @@ class Judged:
         values: per item slice a frame with ``user_id`` and one column per metric.
         catalogue: coverage, novelty and list length.
         unknown_users: users the run did not know, who got popular items.
+        daily: the promise for single days.
     """
 
     name: str
     values: Mapping[str, pl.DataFrame]
     catalogue: dict[str, float]
     unknown_users: int
+    daily: daily.Daily
 
     @classmethod
     def of(cls, truth: Truth, name: str, model: ServedModel, manifest: Manifest) -> Judged:
@@ -152,7 +159,15 @@ class Judged:
                 pairs = pairs.filter(pl.col("known") == (item_slice == "known"))
             values[item_slice] = _values(ranked, pairs)
         lengths = np.array([len(answer) for answer in answers])
-        return cls(name, values, _catalogue(ranked, truth, manifest, lengths), unknown)
+        promised = daily.Daily.of(truth.daily_pairs.join(ranked, on=["user_id", "item_id"], how="left"))
+        return cls(name, values, _catalogue(ranked, truth, manifest, lengths), unknown, promised)
+
+
+def _daily_pairs(inside: pl.DataFrame, pairs: pl.DataFrame, zone: str) -> pl.DataFrame:
+    """Return what was taken on each day of the window, of what counts there at all."""
+    day = pl.col("timestamp").dt.convert_time_zone(zone).dt.date().alias("day")
+    taken = inside.select("user_id", day, "item_id").unique()
+    return taken.join(pairs, on=["user_id", "item_id"], how="semi").sort("user_id", "day", "item_id")
 
 
 def _values(ranked: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:

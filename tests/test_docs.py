@@ -31,6 +31,7 @@ from model_release.ledger import Event, LedgerEntry
 from model_release.registry import Candidate, Current, Latch, PastCurrent, RegisteredRun, Registry
 from pipeline.algorithms import catalogue
 from pipeline.config import ALGORITHMS, PipelineConfig
+from pipeline.daily import Daily
 from pipeline.data_quality.exposition import exposition
 from pipeline.data_quality.report import Drift, Measurement, QualityReport, TableQuality, table_quality
 from pipeline.evaluate import EvaluationSummary
@@ -100,6 +101,7 @@ def test_every_page_is_in_the_index() -> None:
         ("data-quality.md", "Keys of a table", "key", TableQuality),
         ("data-quality.md", "Keys of a measurement", "key", Measurement),
         ("evaluation.md", "`summary.json`", "key", EvaluationSummary),
+        ("evaluation.md", "`daily`", "key", Daily),
         ("artifact-and-registry.md", "`golden.jsonl`", "key", GoldenRequest),
         ("artifact-and-registry.md", "`model_registry.json`", "key", Registry),
         ("artifact-and-registry.md", "`current`", "key", Current),
@@ -146,7 +148,7 @@ def test_every_limit_is_explained_with_its_value() -> None:
 
 
 def configuration_rows() -> dict[str, Row]:
-    headings = ("General", "`source`", "`training`", "`data_quality`")
+    headings = ("General", "`source`", "`training`", "`data_quality`", "`reconciliation`")
     rows = [row for heading in headings for row in table("pipeline-configuration.md", heading, "key")]
     return {codes(row[0])[0]: row for row in rows}
 

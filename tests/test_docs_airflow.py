@@ -27,7 +27,7 @@ def airflow_home() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("airflow_home")
-@pytest.mark.parametrize("dag", ["pipeline", "rollback", "latch"])
+@pytest.mark.parametrize("dag", ["pipeline", "rollback", "latch", "reconciliation"])
 def test_every_field_of_a_form_is_explained(dag: str) -> None:
     from model_release_airflow import form
 
@@ -40,6 +40,7 @@ def test_every_field_of_a_form_is_explained(dag: str) -> None:
 
 
 def parts() -> Mapping[str, Callable[..., Any]]:
+    from model_release_airflow.notifications.reconciliation import WeComReconciliationNotifier
     from model_release_airflow.notifications.state import WeComAlertsNotifier, WeComStateNotifier
     from model_release_airflow.notifications.wecom import WeComRobotNotifier
     from model_release_airflow.operators.alerts_act import AlertsActOperator
@@ -55,7 +56,7 @@ def parts() -> Mapping[str, Callable[..., Any]]:
     found: Sequence[Any] = (
         RunRegisterOperator, QualityGateSensor, ModelReloadOperator, RunVerifyOperator, ReleaseCloseOperator,
         LatchOperator, StateReconcileOperator, WeComRobotNotifier, WeComStateNotifier, WeComAlertsNotifier,
-        AlertsActOperator, AlertsQuietOperator,
+        AlertsActOperator, AlertsQuietOperator, WeComReconciliationNotifier,
     )  # fmt: skip
     return {part.__name__: part for part in found}
 
@@ -66,7 +67,7 @@ def parts() -> Mapping[str, Callable[..., Any]]:
     [
         "RunRegisterOperator", "QualityGateSensor", "ModelReloadOperator", "RunVerifyOperator",
         "ReleaseCloseOperator", "LatchOperator", "StateReconcileOperator", "WeComRobotNotifier", "WeComStateNotifier",
-        "WeComAlertsNotifier", "AlertsActOperator", "AlertsQuietOperator",
+        "WeComAlertsNotifier", "AlertsActOperator", "AlertsQuietOperator", "WeComReconciliationNotifier",
     ],
 )  # fmt: skip
 def test_every_parameter_of_an_airflow_part_is_explained(name: str) -> None:
@@ -107,7 +108,7 @@ def test_every_task_of_a_dag_is_named_in_its_order() -> None:
     from scripts.check_dags import read_dags
 
     dags: Mapping[str, Any] = read_dags().dags
-    assert len(dags) == 6
+    assert len(dags) == 7
     for dag_id, dag in dags.items():
         text = section("airflow.md", f"`{dag_id}`")
         written = re.findall(r"\w+", next(line for line in text.splitlines() if line.startswith("    ")))

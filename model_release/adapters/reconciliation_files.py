@@ -11,6 +11,7 @@ from model_release.errors import InvalidInputError
 from model_release.evidence import Missing, Reconciliation
 from model_release.explain import explain_all
 from model_release.paths import ReleasePaths
+from model_release.reconciling.document import Document
 
 RECONCILIATION_BYTES = 4 << 20
 _NAME = re.compile(r"reconciliation_([0-9][0-9-]*)\.json")
@@ -47,6 +48,20 @@ def parse_reconciliation(data: bytes, date: dt.date) -> Reconciliation:
     if found.date != date:
         raise InvalidInputError(f"it is of {found.date}, not of the date in its name")
     return found
+
+
+def read_reconciliation(paths: ReleasePaths, date: dt.date) -> Reconciliation | Missing:
+    """Return the reconciliation of ``date``: a ``Document`` if it is one of ours; Missing: it can't be read."""
+    file = paths.reconciliation_of(date)
+    try:
+        data = file.read_bytes()
+        found = parse_reconciliation(data, date)
+    except (OSError, InvalidInputError) as error:
+        return Missing(f"{file.name} can't be read: {error}")
+    try:
+        return Document.model_validate_json(data)
+    except ValidationError:  # somebody else's, or of a later version
+        return found
 
 
 def _date(text: str) -> dt.date:

@@ -1,7 +1,7 @@
 """What a run must satisfy to be released: ``config/release_policy.yaml``, one policy for DAG, CI and command line."""
 
 from model_release.policy.base import ALL, Budgets, CheckPolicy, Slice
-from model_release.policy.context import AlertsPolicy, ReconciliationPolicy
+from model_release.policy.context import AlertsPolicy, ReconciliationPolicy, Tolerance
 from model_release.policy.document import AnyCheck, Policy, Stage
 from model_release.policy.loading import default_policy_path, load_policy, parse_policy
 from model_release.policy.offline import (
@@ -45,6 +45,7 @@ __all__ = [
     "Slice",
     "Stage",
     "SuperiorityPolicy",
+    "Tolerance",
     "default_policy_path",
     "load_policy",
     "parse_policy",

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from model_release.policy.base import CheckPolicy, Hours, twice
+from model_release.policy.base import CheckPolicy, Confidence, Hours, Strict, Users, twice
 
 _LABEL = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 
@@ -64,7 +64,20 @@ class AlertsPolicy(CheckPolicy):
         return self
 
 
-class ReconciliationPolicy(CheckPolicy):
+class Tolerance(Strict):
+    """How far what happened on a day may lie from what was promised, and the parts of a day from each other.
+
+    ``maximum_relative_drop``: by what part of the promise a metric may be lower.  ``maximum_lost_share``: of the answers
+    that were counted, those that the exposure log does not have.
+    """
+
+    maximum_relative_drop: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    confidence: Confidence = 0.95
+    minimum_users: Users = 100
+    maximum_lost_share: Annotated[float, Field(ge=0, lt=1)] = 0.02
+
+
+class ReconciliationPolicy(Tolerance, CheckPolicy):
     """The newest reconciliation found what was promised, and is not too old."""
 
     kind: Literal["reconciliation"]

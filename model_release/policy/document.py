@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from model_release.policy.base import Budgets, CheckPolicy, Name, Strict, twice
-from model_release.policy.context import AlertsPolicy, ReconciliationPolicy
+from model_release.policy.context import AlertsPolicy, ReconciliationPolicy, Tolerance
 from model_release.policy.offline import (
     AbsolutePolicy,
     ComparisonPolicy,
@@ -69,6 +69,16 @@ class Policy(Strict):
         """The blocking data-quality check that demands the highest score; None if there is no such check."""
         kinds = [check for check in self.checks if isinstance(check, DataQualityPolicy) and check.blocks]
         return max(kinds, key=lambda check: check.minimum_score, default=None)
+
+    @property
+    def tolerance(self) -> Tolerance:
+        """What a reconciliation may differ by: the check that allows the smallest drop; the defaults without a check."""
+        online = self.online.checks if self.online is not None else ()
+        kinds = [check for check in (*self.checks, *online) if isinstance(check, ReconciliationPolicy)]
+        strictest = min(kinds, key=lambda check: check.maximum_relative_drop, default=None)
+        if strictest is None:
+            return Tolerance()
+        return Tolerance(**{name: getattr(strictest, name) for name in Tolerance.model_fields})
 
     def metrics(self) -> frozenset[str]:
         """Return the per-user metrics that are compared."""

@@ -62,6 +62,12 @@ def asked_at(context: Mapping[str, Any]) -> dt.datetime:
     return at
 
 
+def ends_at(context: Mapping[str, Any]) -> dt.datetime:
+    """Return the end of the data interval that a DAG run is about; of one without an interval, when it was asked for."""
+    end: dt.datetime | None = context.get("data_interval_end") or getattr(context["dag_run"], "data_interval_end", None)
+    return end if end is not None else asked_at(context)
+
+
 def actor(context: Mapping[str, Any]) -> str:
     """Return who does something, for the ledger: the task, and the person who started its DAG run if there is one."""
     task = context.get("task")

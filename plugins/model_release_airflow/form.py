@@ -126,12 +126,22 @@ LATCH_PARAMS: dict[str, Param] = {
     ),
     "reason": Param("", type="string", minLength=1, maxLength=500, title="Why", description="Stands in the ledger."),
 }
+RECONCILIATION_PARAMS: dict[str, Param] = {
+    "date": Param(
+        None,
+        type=["null", "string"],
+        format="date",
+        title="Day",
+        description="In source.timezone. Empty: the last one that was over when the data interval ended.",
+    ),
+}
 
 FORMS: Mapping[str, Mapping[str, Param]] = {
     "recommendation_pipeline": PIPELINE_PARAMS,
     "recommendation_rollback": ROLLBACK_PARAMS,
     "recommendation_latch": LATCH_PARAMS,
     "recommendation_reconcile_state": {},
+    "recommendation_reconciliation": RECONCILIATION_PARAMS,
     "recommendation_act_on_alerts": {},
     "recommendation_alert_silences": {},
 }

@@ -180,3 +180,18 @@ def _serves(replica: Client) -> str:
         f"{replica.url}: {len(report.workers)} of {report.workers_expected} workers serve {', '.join(runs)} "
         f"at generation {', '.join(map(str, generations)) or 'not told'}"
     )
+
+
+@contextmanager
+def replicas_if_known(conn_id: str = DEFAULT_CONN_ID) -> Iterator[Sequence[Client]]:
+    """Give a client of every replica, closed at the end; none without the connection.
+
+    :param conn_id: The connection of the recommendation API.
+    """
+    try:
+        connection = RecommendationApiHook.get_connection(conn_id)
+    except AirflowNotFoundException:
+        yield ()
+        return
+    with RecommendationApiHook(conn_id).replicas(connection) as found:
+        yield found
