@@ -59,6 +59,22 @@ def states(rest: httpx.Client, url: str) -> Counter[tuple[str, int]]:
             return found
 
 
+def reasons(rest: httpx.Client, url: str, log: Path) -> list[str]:
+    """Return what the log of Airflow says of each task instance that failed, and the end of the task's own log."""
+    said = log.read_text(errors="replace").splitlines()
+    found = []
+    failed = rest.get(f"{url}/taskInstances", params={"state": "failed", "limit": 20}).raise_for_status().json()
+    for task in failed["task_instances"]:
+        about = [line for line in said if task["id"] in line or f"map_index={task['map_index']}" in line]
+        own = rest.get(
+            f"{url}/taskInstances/early/logs/1",
+            params={"map_index": task["map_index"]},
+            headers={"Accept": "text/plain"},
+        )
+        found += [f"-- {task['map_index']}: {task['start_date']} to {task['end_date']}", *about[-8:], own.text[-1500:]]
+    return found
+
+
 def main() -> int:
     """Print how many ended how; status 1 unless all succeeded at the first try."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -80,6 +96,8 @@ def main() -> int:
                 time.sleep(2.0)
                 print(dict(states(rest, url)), flush=True)
             ended = states(rest, url)
+            for line in reasons(rest, url, stack.home / "logs" / "airflow.log"):
+                print(line)
     print(f"{ended[('success', 1)]} of {count} succeeded at the first try; all: {dict(ended)}")
     return int(ended[("success", 1)] != count)
 

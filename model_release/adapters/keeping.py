@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from model_release.adapters.decision_picture import write_picture
-from model_release.adapters.decisions import write_decision
+from model_release.adapters.decision_picture import picture_path, write_picture
+from model_release.adapters.decisions import decision_path, read_decision, write_decision
 from model_release.adapters.kept_evidence import write_evidence
 from model_release.evidence import Evidence
 from model_release.paths import ReleasePaths
@@ -17,6 +17,34 @@ def keep(paths: ReleasePaths, decision: Decision, evidence: Evidence) -> None:
         InvalidInputError: they belong to no release, or not together.
         OSError: the disk does not take them.
     """
+    keep_unseen(paths, decision, evidence)
+    write_picture(paths, decision)
+
+
+def keep_unseen(paths: ReleasePaths, decision: Decision, evidence: Evidence) -> None:
+    """Write decision and evidence, and leave the picture to :func:`draw_missing`: drawing takes longer than judging.
+
+    Raises:
+        InvalidInputError: they belong to no release, or not together.
+        OSError: the disk does not take them.
+    """
     write_evidence(paths, evidence, decision)
     write_decision(paths, decision)
+
+
+def draw_missing(paths: ReleasePaths, release_id: str) -> bool:
+    """Draw the last decision of a release unless its picture is newer; return whether there was something to draw.
+
+    Raises:
+        InvalidInputError: it is not a release id.
+        StateCorruptError: the decision's file is damaged.
+        OSError: the disk does not take it.
+    """
+    decision = read_decision(paths, release_id)
+    if decision is None:
+        return False
+    drawn, written = picture_path(paths, release_id), decision_path(paths, release_id)
+    if drawn.exists() and drawn.stat().st_mtime_ns >= written.stat().st_mtime_ns:
+        return False
     write_picture(paths, decision)
+    return True

@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
+import math
 import random
 import threading
+import time
 import weakref
 from collections.abc import Awaitable, Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +20,9 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+# The scheduler takes a task that is queued again before it heard that the deferring process has ended for a task that died
+# (apache/airflow #71580, #72716): seen after 6 s, on a machine with five times the work it could do.
+MINIMUM_LIFE_SECONDS = 10.0
 _LATER = 0.1  # share of a pause that is added at random, so that those who began together drift apart
 
 
@@ -112,6 +117,11 @@ def pause(poll_seconds: float, *, first: bool = False) -> float:
     """
     low, high = (0.5, 1.0) if first else (1.0, 1.0 + _LATER)
     return poll_seconds * random.uniform(low, high)  # noqa: S311  (no secret)
+
+
+async def outlive_deferral(began: float, at_most: float = math.inf) -> None:
+    """Sleep until a trigger that began at Unix time ``began`` may fire: after ``MINIMUM_LIFE_SECONDS``, or ``at_most``."""
+    await asyncio.sleep(max(0.0, began + min(MINIMUM_LIFE_SECONDS, at_most) - time.time()))
 
 
 async def _awaited(question: Callable[[], Awaitable[T]]) -> T:

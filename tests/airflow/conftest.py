@@ -27,6 +27,7 @@ from model_release.adapters.run_store import RunStore
 from model_release.contract import utc_now
 from model_release.paths import ReleasePaths
 from model_release_airflow import look as looking
+from model_release_airflow import shared
 from model_release_airflow.context import Stores
 from tests.airflow.replica_server import ReplicaServer, connection
 from tests.airflow.trials import Answers
@@ -38,6 +39,12 @@ def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ReleasePaths:
     """An installation of its own."""
     monkeypatch.setenv("MODEL_RELEASE_HOME", str(tmp_path))
     return ReleasePaths.from_environment()
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trigger of a test may be short-lived: there is no scheduler that it could race with."""
+    monkeypatch.setattr(shared, "MINIMUM_LIFE_SECONDS", 0.0)
 
 
 @pytest.fixture

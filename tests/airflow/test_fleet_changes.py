@@ -26,12 +26,6 @@ from tests.airflow.test_model_reload import current, events, passed, reload, run
 Listed = Callable[..., None]
 
 
-@pytest.fixture(autouse=True)
-def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A trigger of a test may be short-lived: there is no scheduler that it could race with."""
-    monkeypatch.setattr(triggers, "MINIMUM_LIFE_SECONDS", 0.0)
-
-
 @pytest.fixture
 def third(stores: Stores) -> Iterator[ReplicaServer]:
     """A replica that runs, and stands on no list yet."""

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, TaskDeferred
 
+from model_release.adapters.decision_picture import picture_path
 from model_release.adapters.decisions import read_decision
 from model_release.adapters.evidence_files import fingerprint
 from model_release.contract import utc_now
@@ -24,6 +25,7 @@ from model_release.verdict import Verdict
 from model_release_airflow import look as looking
 from model_release_airflow.context import Stores
 from model_release_airflow.failures import GateRejectedError, record_failure
+from model_release_airflow.operators.release_close import ReleaseCloseOperator
 from model_release_airflow.sensors.quality_gate import QualityGateSensor
 from model_release_airflow.triggers.evidence import Pace
 from tests.airflow.contexts import RELEASE_ID, context, fire
@@ -278,3 +280,27 @@ def test_a_decision_is_made_at_its_own_time(good: ReleasePaths, policy: Path) ->
     assert kept is not None
     assert before <= kept.decided_at <= dt.datetime.now(dt.UTC)
     assert kept.verdict is Verdict.PASS
+
+
+def test_nobody_waits_for_the_picture_of_a_pass(good: ReleasePaths, policy: Path) -> None:
+    """It is drawn at the end of the release, once; without a disk to take it, the release ends all the same."""
+    drawn = picture_path(good, RELEASE_ID)
+    run(gate(policy))
+    assert not drawn.exists()
+    close = ReleaseCloseOperator(task_id="close_release")
+    drawn.mkdir()  # nothing can be written there
+    assert close.execute(context(close))["release_id"] == RELEASE_ID
+    drawn.rmdir()
+    close.execute(context(close))
+    assert "<svg" in drawn.read_text(encoding="utf-8")
+    drawn.write_text("drawn before")
+    close.execute(context(close))
+    assert drawn.read_text() == "drawn before"
+
+
+def test_a_rejection_is_drawn_at_once(paths: ReleasePaths, policy: Path) -> None:
+    """People look at it, and nothing comes after it."""
+    write_evidence(paths, better_by=-0.08, at=utc_now())
+    with pytest.raises(GateRejectedError):
+        run(gate(policy))
+    assert "<svg" in picture_path(paths, RELEASE_ID).read_text(encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -163,6 +164,67 @@ def test_a_lying_label_is_noticed(stores: Stores, fleet: list[ReplicaServer], mo
     monkeypatch.setattr(fleet[0], "get", lying)
     with pytest.raises(AirflowFailException, match="recorded was"):
         execute(verify())
+    assert current(stores) == "old"
+
+
+def _try_another_run(stores: Stores) -> None:
+    """Let another release put a run on trial, and tell nobody."""
+    stores.registry.update(
+        lambda state: transitions.start_trial(
+            state, run_id="old", mode="shadow", rollout=0.1, release_id="other:1", at=utc_now()
+        )
+    )
+
+
+def test_another_release_that_switches_just_now_is_waited_for(stores: Stores, fleet: list[ReplicaServer]) -> None:
+    """A worker that has not heard of its trial yet is no wrong answer: the run that serves well stays."""
+    passed(stores)
+    run(reload())
+    _try_another_run(stores)
+
+    def hear() -> None:
+        for server in fleet:
+            server.replica.look()
+
+    timer = threading.Timer(0.8, hear)
+    timer.start()
+    assert execute(verify())["run_id"] == "new"
+    timer.join()
+    assert current(stores) == "new"
+    assert last(stores).event is Event.VERIFIED
+
+
+def test_answers_of_a_registry_that_moved_meanwhile_are_asked_for_again(
+    stores: Stores, fleet: list[ReplicaServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They were compared with what was desired before."""
+    passed(stores)
+    run(reload())
+    honest, lies = fleet[0].get, ["once"]
+
+    def moving(path: str) -> Any:
+        answer = honest(path)
+        if "/recommend/" not in path or not lies:
+            return answer
+        lies.clear()
+        _try_another_run(stores)
+        for server in fleet:
+            server.replica.look()
+        return answer.model_copy(update={"run_id": "old", "variant": "candidate"})
+
+    monkeypatch.setattr(fleet[0], "get", moving)
+    assert execute(verify())["run_id"] == "new"
+    assert current(stores) == "new"
+
+
+def test_replicas_that_do_not_settle_in_time_go_back(stores: Stores, fleet: list[ReplicaServer]) -> None:
+    """The wait for others ends."""
+    passed(stores)
+    run(reload())
+    _try_another_run(stores)
+    assert fleet[0].replica.served.generation < stores.registry.read().generation
+    with pytest.raises(AirflowFailException, match="desired is"):
+        execute(verify(agree_seconds=0.6))
     assert current(stores) == "old"
 
 

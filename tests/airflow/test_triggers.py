@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
+import subprocess
+import sys
+import time
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -11,10 +15,13 @@ from typing import Any
 import pytest
 from airflow.triggers.base import BaseTrigger
 
+from model_release.paths import ReleasePaths
+from model_release_airflow import shared
 from model_release_airflow.triggers.approval import ApprovalTrigger
 from model_release_airflow.triggers.evidence import EvidenceTrigger
 from model_release_airflow.triggers.fleet import Commit, FleetAgreesTrigger, Told
 from model_release_airflow.triggers.trial import TrialTrigger
+from tests.airflow.contexts import fire
 
 TRIGGERS = [
     EvidenceTrigger(
@@ -88,6 +95,41 @@ def test_it_is_rebuilt_from_what_it_serializes(trigger: BaseTrigger) -> None:
     given: dict[str, Any] = {key: getattr(again, key) for key in arguments}
     assert given == arguments
     assert set(arguments) == set(inspect.signature(type(trigger).__init__).parameters) - {"self"}
+
+
+@pytest.mark.parametrize("trigger", TRIGGERS, ids=lambda trigger: type(trigger).__name__)
+@pytest.mark.parametrize("lease", [30, 1.2])
+def test_it_does_not_fire_before_the_scheduler_heard_of_the_deferral(
+    trigger: Any, lease: float, paths: ReleasePaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though there is nothing to wait for; one that renews a lease does not sleep through it."""
+    assert paths.models is not None
+    assert shared.MINIMUM_LIFE_SECONDS == 0.0  # of the tests
+    monkeypatch.setattr(shared, "MINIMUM_LIFE_SECONDS", 0.8)
+
+    async def nobody_answered(_: ApprovalTrigger) -> None:
+        return None
+
+    monkeypatch.setattr(ApprovalTrigger, "_answer", nobody_answered)
+    renews = "lease_seconds" in trigger.serialize()[1]
+    changed = {"deadline": 0.0, **({"lease_seconds": lease} if renews else {})}
+    again = type(trigger)(**{**trigger.serialize()[1], **changed})
+    began = time.monotonic()
+    fire(again)
+    assert time.monotonic() - began >= (min(0.8, lease / 3) if renews else 0.8)
+
+
+def test_a_trigger_lives_ten_seconds_in_production() -> None:
+    """Read in a process of its own: in this one the tests shorten it."""
+    code = "from model_release_airflow.shared import MINIMUM_LIFE_SECONDS as life; print(life)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert done.stdout.split() == ["10.0"]
 
 
 def test_the_table_has_every_trigger() -> None:

@@ -106,13 +106,13 @@ def release_violations(
 def outcome_of(release_id: str, ledger: Iterable[Json]) -> str:
     """Return ``new`` if the release's run was proved to serve and stayed, ``old`` if nothing of it stayed, else ``neither``.
 
-    A trial is also over when another release's commit took its place; a run that was made current is not: that is to be proved or
+    A trial is also over when another release's commit or way back took its place; a run that was made current is not: that is to be proved or
     put back first.
     """
     state, trial = "old", False
     for entry in ledger:
         if entry["release_id"] != release_id:
-            if trial and entry["event"] == "committed":
+            if trial and entry["event"] in {"committed", "put_back"}:
                 state, trial = "old", False
             continue
         match entry["event"]:

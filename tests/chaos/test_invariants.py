@@ -138,9 +138,10 @@ def test_a_trial_that_outlives_its_release_is_found() -> None:
     assert "still on trial" in " ".join(invariants.release_violations(RELEASE, "old", registry, _ledger()[:4]))
 
 
-def test_a_trial_whose_place_another_release_took_is_over() -> None:
+@pytest.mark.parametrize("event", ["committed", "put_back"])
+def test_a_trial_whose_place_another_release_took_is_over(event: str) -> None:
     """Not so a run that was made current, and neither proved nor put back, before somebody else came."""
-    other = _entry("committed", release_id="other:1", run_id="run-c", generation=4, mode="canary")
+    other = _entry(event, release_id="other:1", run_id="run-c", generation=4, mode="canary")
     assert invariants.outcome_of(RELEASE, [*_ledger()[:4], other]) == "old"
     assert invariants.outcome_of(RELEASE, [*_ledger()[:5], other]) == "neither"
 

@@ -50,7 +50,7 @@ from model_release_airflow.way_back import put_back
 
 _MODE: TypeAdapter[Mode] = TypeAdapter(Mode)
 _CAUSE: TypeAdapter[Cause] = TypeAdapter(Cause)
-_SOON_SECONDS = 0.25  # between the reads of a fleet that agreed at once: a worker waits, and `verify` reads again later
+_SOON_SECONDS = 0.1  # between the reads of a fleet that agreed at once: a worker waits, and `verify` reads again later
 _GRACE_SECONDS = 60.0  # for the triggerer: the deadline is its own, Airflow's time-out only the net below
 _TOLD_AGAIN_AT_MOST = 5
 

@@ -10,6 +10,7 @@ from airflow.sdk.exceptions import AirflowException
 
 from model_release.changes import in_force
 from model_release.contract import utc_now
+from model_release.errors import ModelReleaseError
 from model_release.ledger import Event, LedgerEntry, of_release
 from model_release.phases import Phase, may_stay, phase_of, record, why_back
 from model_release_airflow.context import Stores, actor, decisions_fail, optional_text, release_id_of
@@ -26,6 +27,8 @@ class ReleaseCloseOperator(BaseOperator):
 
     A current run stays if it was verified; a run on trial only if, since then, the gate did not reject it and nothing
     failed.
+
+    The picture of a decision that passed is drawn here, where nothing waits for it.
 
     Made for a teardown: it runs after a task was killed, marked as failed or marked as successful, too.
     Returns ``{release_id, phase}``.
@@ -68,11 +71,21 @@ class ReleaseCloseOperator(BaseOperator):
                 self._put_back(context, stores, release_id)
                 entries = stores.ledger.read()
                 phase = phase_of(entries, release_id)
+        self._draw(stores, release_id)
         for entry in of_release(entries, release_id):
             self.log.info(
                 "%s %s %s %s", entry.at.isoformat(timespec="seconds"), entry.event, entry.run_id, entry.reason
             )
         return {"release_id": release_id, "phase": phase.value}
+
+    def _draw(self, stores: Stores, release_id: str) -> None:
+        """Draw the last decision, which the gate left undrawn if it passed; no picture is worth a failure."""
+        from model_release.adapters.keeping import draw_missing
+
+        try:
+            draw_missing(stores.paths, release_id)
+        except (ModelReleaseError, OSError) as error:
+            self.log.warning("no picture of the decision: %s", error)
 
     def _put_back(self, context: Mapping[str, Any], stores: Stores, release_id: str) -> None:
         back = put_back(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from airflow.sdk import BaseOperator
@@ -10,11 +12,12 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from model_release.announcement import of_release_verified
 from model_release.artifact import GoldenRequest
-from model_release.attendance import attend, without
+from model_release.attendance import Attendance, attend, without
 from model_release.contract import utc_now
 from model_release.ledger import Event, LedgerEntry
 from model_release.phases import record
 from model_release.policy.quorum import needed
+from model_release.registry import Registry
 from model_release.rollout import generation_of
 from model_release.verification import objection, questions, serving_runs
 from model_release_airflow import assets
@@ -26,6 +29,17 @@ from model_release_airflow.roll import quorum_of
 from model_release_airflow.way_back import put_back
 
 UNKNOWN_USER = "nobody-has-this-id"
+_PAUSE_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """One look: what was desired then, who was there, what is wrong, and what the ledger is to say if nothing is."""
+
+    registry: Registry
+    attendance: Attendance
+    objections: list[str]
+    details: dict[str, Any]
 
 
 class RunVerifyOperator(BaseOperator):
@@ -43,6 +57,7 @@ class RunVerifyOperator(BaseOperator):
     :param policy: The policy file whose ``quorum`` counts; default: ``RELEASE_POLICY``. (templated)
     :param conn_id: The connection of the recommendation API.
     :param users: How many known users to ask for; somebody unknown is asked for as well.
+    :param agree_seconds: How long the replicas may be between two states, as they are while another release switches them.
     :param put_back_seconds: How long the replicas may take to go back.
     """
 
@@ -59,6 +74,7 @@ class RunVerifyOperator(BaseOperator):
         policy: str | None = None,
         conn_id: str = DEFAULT_CONN_ID,
         users: int = 5,
+        agree_seconds: float = 20.0,
         put_back_seconds: float = 60.0,
         **kwargs: Any,
     ) -> None:
@@ -70,6 +86,7 @@ class RunVerifyOperator(BaseOperator):
         self.policy = policy
         self.conn_id = conn_id
         self.users = users
+        self.agree_seconds = agree_seconds
         self.put_back_seconds = put_back_seconds
 
     def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,16 +95,9 @@ class RunVerifyOperator(BaseOperator):
         release_id = release_id_of(context, optional_text(self.release_id))
         hook, quorum = RecommendationApiHook(self.conn_id), quorum_of(optional_text(self.policy))
         with decisions_fail(), hook.replicas() as replicas:
-            registry = stores.registry.read()
-            there = attend(replicas, registry, needed=needed(quorum, len(replicas)))
-            allowed = serving_runs(registry, run_id=self.run_id, trial=self.mode != "primary")
-            present = [replica for replica in replicas if replica.url not in there.missing]
-            asked = [replica for replica in present if replica.probes]
-            recorded = questions(stores.runs.golden(self.run_id), self.users) if asked else []
-            objections = list(there.blocking)
-            objections += [said for replica in asked for said in self._objections(replica, allowed, recorded)]
-            if objections:
-                reason = f"{len(objections)} answers are wrong: {'; '.join(objections[:5])}"
+            seen = self._look_until_settled(stores, replicas, needed(quorum, len(replicas)))
+            if seen.objections:
+                reason = f"{len(seen.objections)} answers are wrong: {'; '.join(seen.objections[:5])}"
                 back = put_back(
                     stores,
                     hook,
@@ -104,21 +114,45 @@ class RunVerifyOperator(BaseOperator):
                 release_id=release_id,
                 by=actor(context),
                 run_id=self.run_id,
-                generation=generation_of(registry, "primary" if self.mode == "primary" else "canary"),
-                details={
-                    "replicas": len(present),
-                    "requests": (len(recorded) + 1) * len(asked),
-                    **without(there.missing),
-                    **({} if asked else {"checked": "status only: the service has no probe"}),
-                },
+                generation=generation_of(seen.registry, "primary" if self.mode == "primary" else "canary"),
+                details=seen.details,
             )
             record(stores.ledger, entry)
-        for url in there.missing:
+        missing = seen.attendance.missing
+        for url in missing:
             self.log.warning("missing, which the quorum %s allows: %s can't be reached", quorum, url)
         self.log.info("verified: %s", dict(entry.details))
-        released = of_release_verified(registry, stores.ledger.read(), run_id=self.run_id, release_id=release_id)
+        released = of_release_verified(seen.registry, stores.ledger.read(), run_id=self.run_id, release_id=release_id)
         assets.announce(context, self.outlets, assets.RELEASE, released)
-        return {"run_id": self.run_id, "mode": self.mode, "missing": list(there.missing), **entry.details}
+        return {"run_id": self.run_id, "mode": self.mode, "missing": list(missing), **entry.details}
+
+    def _look_until_settled(self, stores: Stores, replicas: Sequence[Client], needed: int) -> _Seen:
+        """Look; while the fleet is between two states, for another release switches it just now, look again."""
+        deadline = time.monotonic() + self.agree_seconds
+        while True:
+            seen = self._look(stores, replicas, needed)
+            settled = not seen.attendance.blocking and stores.registry.read().generation == seen.registry.generation
+            if not seen.objections or settled or time.monotonic() >= deadline:
+                return seen
+            self.log.warning("not settled, looking again: %s", "; ".join(seen.objections[:5]))
+            time.sleep(_PAUSE_SECONDS)
+
+    def _look(self, stores: Stores, replicas: Sequence[Client], needed: int) -> _Seen:
+        registry = stores.registry.read()
+        there = attend(replicas, registry, needed=needed)
+        allowed = serving_runs(registry, run_id=self.run_id, trial=self.mode != "primary")
+        present = [replica for replica in replicas if replica.url not in there.missing]
+        asked = [replica for replica in present if replica.probes]
+        recorded = questions(stores.runs.golden(self.run_id), self.users) if asked else []
+        objections = list(there.blocking)
+        objections += [said for replica in asked for said in self._objections(replica, allowed, recorded)]
+        details = {
+            "replicas": len(present),
+            "requests": (len(recorded) + 1) * len(asked),
+            **without(there.missing),
+            **({} if asked else {"checked": "status only: the service has no probe"}),
+        }
+        return _Seen(registry=registry, attendance=there, objections=objections, details=details)
 
     def _objections(self, replica: Client, allowed: dict[str, str], recorded: Sequence[GoldenRequest]) -> list[str]:
         trial = self.mode != "primary"

@@ -15,9 +15,8 @@ from asgiref.sync import sync_to_async
 
 from model_release.errors import InvalidInputError, ModelReleaseError, ReplicaRefusedError
 from model_release.paths import ReleasePaths
-from model_release_airflow.shared import EVIDENCE
+from model_release_airflow.shared import EVIDENCE, outlive_deferral
 from model_release_airflow.trial_record import TrialRecord
-from model_release_airflow.triggers.fleet import MINIMUM_LIFE_SECONDS
 from model_release_airflow.triggers.trial import UNABLE_SECONDS, TrialTrigger
 
 Status = Literal["answered", "rejecting", "moved", "refused", "unable", "timed_out"]
@@ -110,9 +109,9 @@ class ApprovalTrigger(TrialTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Fire once, when the wait is over."""
-        earliest = time.time() + MINIMUM_LIFE_SECONDS
+        began = time.time()
         event = await self._wait()
-        await asyncio.sleep(max(0.0, earliest - time.time()))
+        await outlive_deferral(began, at_most=self.lease_seconds / 3)
         yield TriggerEvent(dict(event))  # type: ignore[no-untyped-call]
 
     async def _wait(self) -> ApprovalEvent:

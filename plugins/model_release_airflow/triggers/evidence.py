@@ -13,8 +13,7 @@ from model_release.adapters.evidence_files import fingerprint
 from model_release.errors import InvalidInputError, ModelReleaseError
 from model_release.paths import ReleasePaths
 from model_release_airflow.look import Asked, look_at_alerts
-from model_release_airflow.shared import EVIDENCE, pause
-from model_release_airflow.triggers.fleet import MINIMUM_LIFE_SECONDS
+from model_release_airflow.shared import EVIDENCE, outlive_deferral, pause
 
 LONGEST_PAUSE = 30.0  # seconds between two questions to a service that does not answer
 
@@ -116,7 +115,7 @@ class EvidenceTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Fire once, when the wait is over."""
         paths = ReleasePaths.from_environment()
-        earliest = time.time() + MINIMUM_LIFE_SECONDS
+        began = time.time()
         status: Literal["changed", "timed_out"] = "timed_out"
         pace, seconds = Pace(self.poll_seconds), pause(self.poll_seconds, first=True)
         while time.time() < self.deadline:
@@ -125,7 +124,7 @@ class EvidenceTrigger(BaseTrigger):
             if await self._changed(paths, pace):
                 status = "changed"
                 break
-        await asyncio.sleep(max(0.0, earliest - time.time()))
+        await outlive_deferral(began)
         yield TriggerEvent(dict(EvidenceEvent(status=status, started_at=self.started_at)))  # type: ignore[no-untyped-call]
 
     async def _changed(self, paths: ReleasePaths, pace: Pace) -> bool:

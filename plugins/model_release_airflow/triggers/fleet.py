@@ -14,9 +14,8 @@ from model_release.policy.quorum import EVERYONE
 from model_release.registry import Registry
 from model_release_airflow.hooks.recommendation_api import RecommendationApiHook
 from model_release_airflow.roll import Roll, call_roll
-from model_release_airflow.shared import REPLICAS, pause
+from model_release_airflow.shared import REPLICAS, outlive_deferral, pause
 
-MINIMUM_LIFE_SECONDS = 3.0  # a trigger that fires at once can make the scheduler fail the task (apache/airflow #71580)
 LAG_SECONDS = 5.0  # a replica that was told and lags for longer is told again
 
 
@@ -151,9 +150,9 @@ class FleetAgreesTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Fire once, when the wait is over."""
-        earliest = time.time() + MINIMUM_LIFE_SECONDS
+        began = time.time()
         event = await self._watch()
-        await asyncio.sleep(max(0.0, earliest - time.time()))
+        await outlive_deferral(began)
         yield TriggerEvent(dict(event))  # type: ignore[no-untyped-call]
 
     async def _watch(self) -> FleetEvent:

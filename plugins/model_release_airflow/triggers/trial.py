@@ -16,9 +16,8 @@ from model_release.errors import InvalidInputError, ModelReleaseError, ReplicaRe
 from model_release.paths import ReleasePaths
 from model_release_airflow.hooks.recommendation_api import RecommendationApiHook
 from model_release_airflow.look import Asked, Look, look
-from model_release_airflow.shared import EVIDENCE, REPLICAS, pause
+from model_release_airflow.shared import EVIDENCE, REPLICAS, outlive_deferral, pause
 from model_release_airflow.trial_record import TrialRecord
-from model_release_airflow.triggers.fleet import MINIMUM_LIFE_SECONDS
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -124,9 +123,9 @@ class TrialTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Fire once, when the wait is over."""
-        earliest = time.time() + MINIMUM_LIFE_SECONDS
+        began = time.time()
         status, reason = await self._watch()
-        await asyncio.sleep(max(0.0, earliest - time.time()))
+        await outlive_deferral(began, at_most=self.lease_seconds / 3)  # nobody renews the lease meanwhile
         event = TrialEvent(status=status, started_at=self.started_at, generation=self.generation, reason=reason)
         yield TriggerEvent(dict(event))  # type: ignore[no-untyped-call]
 
