@@ -23,7 +23,7 @@ import yaml
 
 from model_release.adapters.files import write_atomic
 from scripts.monitoring_programs import Server, start, start_tool
-from scripts.services import PROJECT, free_port
+from scripts.services import PROJECT
 
 MONITORING = PROJECT / "monitoring"
 AIRFLOW = "http://airflow-apiserver:8080"  # as prometheus.yml names it
@@ -210,11 +210,6 @@ def render_alertmanager(webhook_url: str, token_file: Path) -> dict[str, Any]:
 
 def _from_file(path: Path) -> dict[str, Any]:
     return {"file_sd_configs": [{"files": [str(path)], "refresh_interval": "1s"}]}
-
-
-def free_ports() -> dict[str, int]:
-    """Return ports for a stack whose addresses have to be known before it starts."""
-    return {name: free_port() for name in ("prometheus", "alertmanager", "bridge")}
 
 
 def main() -> None:
