@@ -1,8 +1,9 @@
-"""Go back: make an older run current, on every replica, now.
+"""Go back: make an older run current, or end a trial, on every replica, now.
 
     choose_run >> latch >> model_reload >> verify
 
-Started by a person, with a reason. It waits for no gate; it does not stop at the latch, it sets it.
+Started by a person, with a reason, or by an alert (``recommendation_act_on_alerts``). It waits for no gate; it does not stop
+at the latch, it sets it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import datetime as dt
 
 import pendulum
 from airflow.sdk import dag, get_current_context, task
+from airflow.sdk.exceptions import AirflowSkipException
 
 from model_release_airflow.assets import RELEASE, announcing
 from model_release_airflow.context import Stores, asked_at, decisions_fail, release_id_of
@@ -31,13 +33,17 @@ def choose_run() -> str:
     context, stores = get_current_context(), Stores.from_environment()
     with decisions_fail():
         check_keys(context["params"], ROLLBACK_PARAMS)
-        return rollback_target(
+        run_id = rollback_target(
             stores.registry.read(),
             stores.ledger.read(),
             release_id=release_id_of(context),
             asked_at=asked_at(context),
             run_id=context["params"]["run_id"],
+            away_from=context["params"].get("away_from"),  # a DAG run of before has none
         )
+    if run_id is None:
+        raise AirflowSkipException(f"run {context['params']['away_from']} is neither current nor on trial any more")
+    return run_id
 
 
 @dag(

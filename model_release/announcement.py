@@ -52,6 +52,8 @@ def of_release_verified(
     if current is None or current.run_id != run_id:
         return None
     own = of_release(entries, release_id)
+    if _only_ended_a_trial(own, current.generation):
+        return None
     extra = {
         "run_id": run_id,
         "release_id": release_id,
@@ -62,6 +64,12 @@ def of_release_verified(
         "rollback": any(entry.event is Event.ROLLED_BACK for entry in own),
     }
     return Announcement(extra=extra, same=("run_id", "release_id", "generation"), since=current.since)
+
+
+def _only_ended_a_trial(own: Iterable[LedgerEntry], generation: int) -> bool:
+    """Whether what a release committed came after the current run had become current: users got it before."""
+    made = [entry for entry in own if entry.event is Event.COMMITTED and entry.mode == "primary"]
+    return any((entry.generation or 0) > generation for entry in made)
 
 
 def _decision(own: Iterable[LedgerEntry], run_id: str) -> Mapping[str, Any] | None:

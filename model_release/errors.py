@@ -24,11 +24,15 @@ ModelReleaseError
 │   └── ReplicaRefusedError     a decision of the replica: do not retry
 ├── UnmeasurableError           a check lacks a part of its evidence: its verdict is ERROR
 ├── EvidenceError               a source of evidence gave no usable answer: becomes ``Missing``, never leaves collect
+├── AlertsUnavailableError      Alertmanager could not be asked or told: an outage, retry
+├── NotFiringError              no alert of that name fires
 ├── NotConvergedError           the replicas did not agree in time
-└── MessageNotSentError         nobody was told: the robot did not take a message
+└── MessageNotSentError         nobody was told: WeCom did not take a message
 """
 
 from __future__ import annotations
+
+import enum
 
 
 class ModelReleaseError(Exception):
@@ -178,8 +182,26 @@ class EvidenceError(ModelReleaseError):
     """A source of evidence did not answer, or not with what was asked for; the message is the reason of a ``Missing``."""
 
 
+class AlertsUnavailableError(ModelReleaseError):
+    """Alertmanager gave no usable answer, or did not take what it was told: an outage, worth a retry."""
+
+
+class NotFiringError(ModelReleaseError):
+    """No alert of that name fires: there is nothing to acknowledge."""
+
+
 class NotConvergedError(ModelReleaseError):
     """Not every worker of every replica reports the desired state in time."""
+
+
+class Refusal(enum.StrEnum):
+    """Why a message was not taken, which decides what may be done about it."""
+
+    BUSY = "busy"  # the service said so: try again
+    THROTTLED = "throttled"  # too many messages: try again, later
+    UNREACHABLE = "unreachable"  # no connection, or the service is down: the message was not taken; try again
+    PERMANENT = "permanent"  # the same message would be refused again
+    IN_DOUBT = "in doubt"  # the answer got lost: it may have been taken
 
 
 class MessageNotSentError(ModelReleaseError):
@@ -187,10 +209,15 @@ class MessageNotSentError(ModelReleaseError):
 
     Attributes:
         code: WeCom's ``errcode``; None if there was no answer to read one from.
-        permanent: whether sending the same message again would fail again.
+        kind: why.
     """
 
-    def __init__(self, message: str, *, code: int | None, permanent: bool) -> None:
+    def __init__(self, message: str, *, code: int | None, kind: Refusal) -> None:
         super().__init__(message)
         self.code = code
-        self.permanent = permanent
+        self.kind = kind
+
+    @property
+    def permanent(self) -> bool:
+        """Whether sending the same message again would fail again, or might send it twice."""
+        return self.kind in {Refusal.PERMANENT, Refusal.IN_DOUBT}

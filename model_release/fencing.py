@@ -42,6 +42,21 @@ def check_not_superseded(registry: Registry, entries: Iterable[LedgerEntry], *, 
     )
 
 
+def check_no_later_trial(registry: Registry, entries: Iterable[LedgerEntry], *, release_id: str) -> None:
+    """Raise ``OutdatedReleaseError`` if ``release_id``, a rollback, was carried out before a run went on trial.
+
+    It would end that trial, which it was not asked for.
+    """
+    made = [entry for entry in of_release(entries, release_id) if _makes_current(entry)]
+    trial = registry.candidate
+    if not made or trial is None or trial.generation <= (made[-1].generation or 0):
+        return
+    raise OutdatedReleaseError(
+        f"release {release_id!r} was carried out at generation {made[-1].generation}, and release {trial.release_id!r} put "
+        f"{trial.run_id} on trial since: a repeated or cleared one moves nothing; start a new one"
+    )
+
+
 def check_not_outdated(
     registry: Registry, entries: Sequence[LedgerEntry], *, release_id: str, asked_at: dt.datetime
 ) -> None:

@@ -35,6 +35,12 @@ class Event(enum.StrEnum):
     DEVIATED = "deviated"  # something does not serve what is desired, and following did not heal it
     HEALED = "healed"  # a replica lagged, was told to follow, and serves what is desired
     RECOVERED = "recovered"  # what had deviated does so no more
+    ALERT_ACTED = "alert_acted"  # a firing alert starts a rollback, or ends a trial
+    ALERT_LEFT = "alert_left"  # a firing alert starts nothing; the reason says why
+    ALERT_FIRED = "alert_fired"  # an alert about the data's quality began to fire
+    ALERT_SILENCED = "alert_silenced"  # it repeats, and is silent for some hours
+    ALERT_UNSILENCED = "alert_unsilenced"  # its silence is over, and it still fires
+    ALERT_RECOVERED = "alert_recovered"  # what it was about is good again
 
 
 # Each of them is news whenever it happens, even in the same words.

@@ -32,6 +32,7 @@ _HEADLINES = {
     Event.DECLINED: "⛔ Declined",
     Event.LATCH_SET: "🔒 Automatic releases are stopped",
     Event.LATCH_CLEARED: "🔓 Automatic releases are allowed again",
+    Event.ALERT_ACTED: "✔️ Nothing was left to go back from",
 }
 _OVERTAKEN = {
     "OutdatedReleaseError": "⏸️ Overtaken, nothing moved",
@@ -89,7 +90,7 @@ def compose(
     lines = [f"**{title}**", f"release `{for_robot(release_id)}`"]
     if last is not None:
         lines += _facts(last, known)
-    foot = _link(link)
+    foot = linked(link)
     room = max_bytes - len("\n".join([*lines, "", "", "", foot]).encode())
     if room < SHORTEST:
         raise InvalidInputError(f"a message of {max_bytes} bytes has no room for what happened")
@@ -115,7 +116,7 @@ def approval_wanted(
     """Return the message that a person is asked, with the gate's last decision and the page to answer on."""
     title = cut(for_robot(f"🙋 May this run become current? {run_id}"), _TITLE_BYTES)
     lines = [f"**{title}**", f"release `{for_robot(release_id)}`", ""]
-    foot = _link(link, "Approve or reject")
+    foot = linked(link, "Approve or reject")
     room = max_bytes - len("\n".join([*lines, "", foot]).encode())
     if decisions:
         lines.append(report.markdown(decisions[-1], max_bytes=max(room, SHORTEST)).rstrip("\n"))
@@ -127,10 +128,10 @@ def approval_wanted(
     )
 
 
-def _link(link: str, text: str = "DAG run") -> str:
-    """Return a link that nothing in its address can leave; an address that is too long for a message is not given."""
+def linked(link: str, text: str = "DAG run", *, instead: str = "see Airflow") -> str:
+    """Return a link that nothing in its address can leave; ``instead`` of an address that is too long for a message."""
     address = quote(link, safe=":/?#@!$&'*+,;=%~-._")
-    return f"[{text}]({address})" if len(address) <= _LINK_BYTES else f"{text}: see Airflow"
+    return f"[{text}]({address})" if len(address) <= _LINK_BYTES else f"{text}: {instead}"
 
 
 def _telling(known: Sequence[LedgerEntry]) -> LedgerEntry | None:
@@ -162,15 +163,22 @@ def _headline(last: LedgerEntry, known: Sequence[LedgerEntry]) -> str:
     match last.event:
         case Event.VERIFIED:
             proofs = [event for event in events if event in _PROOFS]
-            return _HEADLINES[Event.VERIFIED if proofs[-1:] in ([], [Event.RELEASED]) else proofs[-1]]
+            proof = Event.VERIFIED if proofs[-1:] in ([], [Event.RELEASED]) else proofs[-1]
+            return _HEADLINES[Event.TRIAL_ENDED if proof is Event.ROLLED_BACK and _stayed(known) else proof]
         case Event.ROLLED_BACK if Event.PUT_BACK in events:
             return _HEADLINES[Event.PUT_BACK]
-        case Event.ROLLED_BACK if Event.TRIAL_ENDED in events:
+        case Event.ROLLED_BACK if Event.TRIAL_ENDED in events or _stayed(known):
             return _HEADLINES[Event.TRIAL_ENDED]
         case Event.GATE_DECIDED if stage_of(last) == "online":
             return _PASSED_ON_TRIAL
         case event:
             return _overtaken(last) or _HEADLINES[event]
+
+
+def _stayed(known: Sequence[LedgerEntry]) -> bool:
+    """Whether the last commit left users with the run that they had: a rollback that only ended a trial."""
+    made = [entry for entry in known if entry.event is Event.COMMITTED]
+    return bool(made) and made[-1].run_id is not None and made[-1].run_id == made[-1].previous_run_id
 
 
 def _overtaken(entry: LedgerEntry) -> str | None:

@@ -12,7 +12,7 @@ from model_release import registry as transitions
 from model_release.attendance import without
 from model_release.changes import Commit, last_change, note_change, run_of, update
 from model_release.errors import IllegalMoveError, InvalidInputError, RunNotFoundError
-from model_release.fencing import check_not_superseded
+from model_release.fencing import check_no_later_trial, check_not_superseded
 from model_release.identifiers import put_back_id
 from model_release.ledger import Event, Ledger, LedgerEntry, of_release, served_at
 from model_release.phases import record
@@ -123,10 +123,13 @@ def rollback_target(
     release_id: str,
     asked_at: dt.datetime,
     run_id: str | None = None,
-) -> str:
+    away_from: str | None = None,
+) -> str | None:
     """Return the run that a rollback goes to: the one that is named, else the last good one.
 
-    Asked again by the same rollback, it gives the same answer and goes no further back.
+    Away from a run on trial it goes to the current one, which ends the trial; None: the run to go away from is neither
+    current nor on trial any more, so that nothing is left to do.  Asked again by the same rollback, it gives the same
+    answer and goes no further back.
 
     Args:
         registry: the desired state now.
@@ -134,17 +137,25 @@ def rollback_target(
         release_id: the rollback that asks.
         asked_at: when a person asked for it; it may have waited since.
         run_id: the run that was named; None: none was.
+        away_from: the run that must not serve; None: whatever is current.
 
     Raises:
         IllegalMoveError: no run is named and another one is current than when it was asked for; or this rollback was
             carried out and superseded since.
         RunNotFoundError: the run is not registered, or there is none to go back to.
-        InvalidInputError: it is current already.
+        InvalidInputError: it is current already, or both ``run_id`` and ``away_from`` are named.
     """
+    if run_id is not None and away_from is not None:
+        raise InvalidInputError(
+            f"run_id {run_id!r} and away_from {away_from!r} exclude each other: name where to go, or from"
+        )
     check_not_superseded(registry, entries, release_id=release_id)
+    check_no_later_trial(registry, entries, release_id=release_id)
     commits = [entry for entry in of_release(entries, release_id) if entry.event is Event.COMMITTED]
     if commits and commits[-1].run_id is not None:
         return commits[-1].run_id
+    if away_from is not None and run_of(registry) != away_from:
+        return run_of(registry) if _tried(registry) == away_from else None
     if run_id is None:
         _check_not_overtaken(registry, entries, asked_at=asked_at)
     target = run_id or registry.last_good_run_id()
@@ -156,6 +167,10 @@ def rollback_target(
     if registry.current is not None and registry.current.run_id == target and registry.candidate is None:
         raise InvalidInputError(f"run {target!r} is current already: there is nothing to go back from")
     return target
+
+
+def _tried(registry: Registry) -> str | None:
+    return registry.candidate.run_id if registry.candidate else None
 
 
 def _check_not_overtaken(registry: Registry, entries: Sequence[LedgerEntry], *, asked_at: dt.datetime) -> None:

@@ -24,7 +24,13 @@ from model_release.attendance import without
 from model_release.changes import Commit, in_force, note_change, run_of, update
 from model_release.contract import Mode, ReloadRequest
 from model_release.errors import InvalidInputError, ReplicaError, ReplicaUnreachableError
-from model_release.fencing import asked_details, check_not_overtaken, check_not_superseded, expect_unmoved
+from model_release.fencing import (
+    asked_details,
+    check_no_later_trial,
+    check_not_overtaken,
+    check_not_superseded,
+    expect_unmoved,
+)
 from model_release.fleet import Replica
 from model_release.gate_words import passed_at
 from model_release.ledger import Event, Ledger, LedgerEntry
@@ -127,6 +133,7 @@ def commit(
                 generation = _allowed(registry, entries, move, gated=gated)
             case "rollback":
                 check_not_superseded(registry, entries, release_id=move.release_id)
+                check_no_later_trial(registry, entries, release_id=move.release_id)
                 generation = None
             case "person":
                 generation = None

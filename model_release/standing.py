@@ -14,6 +14,8 @@ from model_release.messages import Message
 from model_release.reconcile_state import CANDIDATE, Fact
 
 _LONGEST_TEXT = 600
+ACTING, SILENCING = "acting on alerts", "silencing alerts"  # subjects: work whose failures are facts of their own
+_OF_OTHERS = frozenset({ACTING, SILENCING})  # not for a look at the fleet to close
 _MOST_LINES = 12  # of a message; the rest is counted
 
 
@@ -62,6 +64,18 @@ def opened(
     ]
 
 
+def closed(
+    entries: Iterable[LedgerEntry], subject: str, *, release_id: str, by: str, at: dt.datetime
+) -> list[LedgerEntry]:
+    """Return the entry that ends the facts of ``subject``; none if none stands."""
+    if not any(name == subject for name, _ in standing(entries)):
+        return []
+    reason, details = f"{subject}: it works again", {"subject": subject}
+    return [
+        LedgerEntry(at=at, event=Event.RECOVERED, release_id=release_id, by=by, reason=reason, details=details),
+    ]
+
+
 def news(
     entries: Sequence[LedgerEntry],
     facts: Sequence[Fact],
@@ -100,7 +114,7 @@ def news(
     followed = [entry(Event.HEALED, subject, f"followed when told; before: {text}") for subject, text in healed.items()]
     found = opened(entries, facts, release_id=release_id, by=by, at=at, generation=generation)
     wrong = {fact.subject for fact in facts}
-    over = dict.fromkeys(subject for subject, _ in standing(entries) if subject not in wrong)
+    over = dict.fromkeys(subject for subject, _ in standing(entries) if subject not in wrong | _OF_OTHERS)
     ended = [entry(Event.RECOVERED, subject, _how_it_ended(subject, replicas, generation)) for subject in over]
     return followed + found + ended
 

@@ -12,9 +12,9 @@ from fastapi import Depends, HTTPException, Request
 from pydantic import SecretStr
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from model_release.adapters.tokens import FixedToken, TokenFile, Tokens
 from recommendation_api.problems import http_problem
 from recommendation_api.settings import EVENTS_TOKEN, RELOAD_TOKEN, Settings
-from recommendation_api.tokens import FixedToken, TokenFile, Tokens
 
 LARGEST_BODY = 16_384
 LARGEST_BATCH = 1 << 20

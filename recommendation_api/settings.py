@@ -10,11 +10,11 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
+from model_release.adapters.tokens import check_token, read_tokens
 from model_release.errors import ConfigurationError
 from model_release.explain import explain
 from model_release.exposures import OUTCOME_TYPE_PATTERN
 from model_release.paths import ReleasePaths
-from recommendation_api.tokens import check_token, read_tokens
 
 PREFIX = "RECOMMENDATION_API_"
 RELOAD_TOKEN = "MODEL_RELOAD_TOKEN"  # noqa: S105  (the variable's name)

@@ -106,6 +106,7 @@ class LocalStack:
             "AIRFLOW_CONN_RECOMMENDATION_API": json.dumps(connection),
             "RECOMMENDATION_PIPELINE_SCHEDULE": self.schedule,
             "RECOMMENDATION_RECONCILE_STATE_SCHEDULE": "",  # only when somebody starts it
+            "RECOMMENDATION_ALERT_SILENCES_SCHEDULE": "",  # the same
             "MODEL_RELEASE_HOME": str(self.home),
             "MODEL_RELOAD_TOKEN": self.reload_token,
             "OPENBLAS_NUM_THREADS": "1",

@@ -58,17 +58,27 @@ def prometheus_arguments(
 
 
 @contextmanager
-def alertmanager(folder: Path) -> Iterator[Server]:
-    """Start Alertmanager with ``folder`` for its data; it tells nobody of its alerts."""
-    folder.mkdir(parents=True, exist_ok=True)
+def alertmanager(folder: Path, *, port: int | None = None) -> Iterator[Server]:
+    """Start Alertmanager with ``folder`` for its data; it tells nobody of its alerts.
+
+    ``port``: where somebody expects it; else it takes a free one.
+    """
     config = {"route": {"receiver": "nobody"}, "receivers": [{"name": "nobody"}]}
-    (folder / "alertmanager.yml").write_text(json.dumps(config), encoding="utf-8")
+    with alertmanager_with(folder, json.dumps(config), port=port) as server:
+        yield server
+
+
+@contextmanager
+def alertmanager_with(folder: Path, config: str, *, port: int | None = None) -> Iterator[Server]:
+    """Start Alertmanager with this configuration, and ``folder`` for its data; ``port`` as above."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "alertmanager.yml").write_text(config, encoding="utf-8")
     arguments = [
         f"--config.file={folder / 'alertmanager.yml'}",
         f"--storage.path={folder / 'data'}",
         "--cluster.listen-address=",  # it is alone
     ]
-    with start_tool("alertmanager", arguments, folder / "alertmanager.log") as server:
+    with start_tool("alertmanager", arguments, folder / "alertmanager.log", port=port) as server:
         yield server
 
 

@@ -40,8 +40,10 @@ def test_every_field_of_a_form_is_explained(dag: str) -> None:
 
 
 def parts() -> Mapping[str, Callable[..., Any]]:
-    from model_release_airflow.notifications.state import WeComStateNotifier
+    from model_release_airflow.notifications.state import WeComAlertsNotifier, WeComStateNotifier
     from model_release_airflow.notifications.wecom import WeComRobotNotifier
+    from model_release_airflow.operators.alerts_act import AlertsActOperator
+    from model_release_airflow.operators.alerts_quiet import AlertsQuietOperator
     from model_release_airflow.operators.latch import LatchOperator
     from model_release_airflow.operators.model_reload import ModelReloadOperator
     from model_release_airflow.operators.release_close import ReleaseCloseOperator
@@ -52,7 +54,8 @@ def parts() -> Mapping[str, Callable[..., Any]]:
 
     found: Sequence[Any] = (
         RunRegisterOperator, QualityGateSensor, ModelReloadOperator, RunVerifyOperator, ReleaseCloseOperator,
-        LatchOperator, StateReconcileOperator, WeComRobotNotifier, WeComStateNotifier,
+        LatchOperator, StateReconcileOperator, WeComRobotNotifier, WeComStateNotifier, WeComAlertsNotifier,
+        AlertsActOperator, AlertsQuietOperator,
     )  # fmt: skip
     return {part.__name__: part for part in found}
 
@@ -63,6 +66,7 @@ def parts() -> Mapping[str, Callable[..., Any]]:
     [
         "RunRegisterOperator", "QualityGateSensor", "ModelReloadOperator", "RunVerifyOperator",
         "ReleaseCloseOperator", "LatchOperator", "StateReconcileOperator", "WeComRobotNotifier", "WeComStateNotifier",
+        "WeComAlertsNotifier", "AlertsActOperator", "AlertsQuietOperator",
     ],
 )  # fmt: skip
 def test_every_parameter_of_an_airflow_part_is_explained(name: str) -> None:
@@ -103,7 +107,7 @@ def test_every_task_of_a_dag_is_named_in_its_order() -> None:
     from scripts.check_dags import read_dags
 
     dags: Mapping[str, Any] = read_dags().dags
-    assert len(dags) == 4
+    assert len(dags) == 6
     for dag_id, dag in dags.items():
         text = section("airflow.md", f"`{dag_id}`")
         written = re.findall(r"\w+", next(line for line in text.splitlines() if line.startswith("    ")))
@@ -168,7 +172,7 @@ def test_every_key_of_an_event_is_explained() -> None:
     from model_release.announcement import of_release_verified, of_run
     from model_release.contract import utc_now
     from model_release.registry import Current, RegisteredRun, Registry
-    from model_release_airflow.assets import RELEASE, RUN
+    from model_release_airflow.assets import ALERTS, RELEASE, RUN
 
     current = Current(run_id="a", release_id="r", since=utc_now(), generation=1)
     pin = RegisteredRun(run_id="a", manifest_sha256="0" * 64, registered_at=utc_now(), release_id="r")
@@ -177,7 +181,7 @@ def test_every_key_of_an_event_is_explained() -> None:
     run = of_run(registry, run_id="a", release_id="r", algorithm="als")
     assert release is not None
     assert run is not None
-    assert names("airflow.md", "Assets", "asset") == {RUN.name, RELEASE.name}
+    assert names("airflow.md", "Assets", "asset") == {RUN.name, RELEASE.name, ALERTS}
     rows = {codes(row[0])[0]: row for row in table("airflow.md", "Extra of an event", "key")}
     agree(set(rows), {*run.extra, *release.extra}, "airflow.md, extra of an event")
     for key, row in rows.items():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import httpx
 from pydantic import BaseModel, ValidationError
@@ -67,11 +67,19 @@ class HttpSource:
         """Close its connections."""
         await self._http.aclose()
 
-    async def ask(self, method: str, path: str, body: type[_Body], **sent: Mapping[str, str]) -> _Body:
-        """Return the answer to one question as a ``body``; ``sent`` is ``params`` or ``data``.
+    async def ask(self, method: str, path: str, body: type[_Body], **sent: Mapping[str, Any]) -> _Body:
+        """Return the answer to one question as a ``body``; ``sent`` is ``params``, ``data`` or ``json``.
 
         Raises:
             EvidenceError: there is no such answer; the message says why, and names no token.
+        """
+        return self._parsed(await self.tell(method, path, **sent), body)
+
+    async def tell(self, method: str, path: str, **sent: Mapping[str, Any]) -> bytes:
+        """Return what was answered with status 200, whatever it is; see :meth:`ask`.
+
+        Raises:
+            EvidenceError: nothing was answered in time, or another status.
         """
         try:
             async with asyncio.timeout_at(self._deadline):
@@ -84,7 +92,7 @@ class HttpSource:
             raise self._error(f"answered {status}: redirects are not followed; give the final address")
         if status != _OK:
             raise self._error(f"answered {status}: {self._said(content)}")
-        return self._parsed(content, body)
+        return content
 
     async def _read(self, request: httpx.Request) -> tuple[int, bytes]:
         response = await self._http.send(request, stream=True)

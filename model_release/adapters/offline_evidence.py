@@ -49,6 +49,11 @@ def read_offline(
     return OfflineParts(quality, evaluation, users)
 
 
+def read_data_quality(paths: ReleasePaths) -> DataQuality | Missing:
+    """Return the data's quality as it was measured last."""
+    return read_hashed(paths, paths.data_quality_metrics, {}, _data_quality)
+
+
 def _data_quality(data: bytes) -> DataQuality:
     return parse_data_quality(data.decode("utf-8"))
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 
-from model_release.adapters.alertmanager import alerts
+from model_release.adapters.alertmanager import firing
 from model_release.adapters.http_source import HttpSource
 from model_release.adapters.prometheus import Clock, Prometheus
-from model_release.adapters.sources import ALERTMANAGER_URL, PROMETHEUS_URL, Sources
+from model_release.adapters.sources import PROMETHEUS_URL, Sources
 from model_release.blocks import Segment, bounds, segments
 from model_release.evidence import (
     Alert,
@@ -46,25 +46,16 @@ async def ask(
         clock: our time.
     """
     deadline = asyncio.get_running_loop().time() + sources.timeout_seconds
-    online, firing = await asyncio.gather(
+    online, alerts = await asyncio.gather(
         _observed(sources, policy, trial, deadline, clock), _firing(sources, deadline, with_alerts=with_alerts)
     )
-    return online, firing
+    return online, alerts
 
 
 async def _firing(sources: Sources, deadline: float, *, with_alerts: bool) -> _Alerts:
     if not with_alerts:
         return Evidence.alerts
-    if sources.alertmanager_url is None:
-        return Missing(f"{ALERTMANAGER_URL} is not set: Alertmanager can't be asked")
-    async with HttpSource(
-        "Alertmanager",
-        sources.alertmanager_url,
-        sources.alertmanager_token,
-        deadline=deadline,
-        limit_seconds=sources.timeout_seconds,
-    ) as source:
-        return await alerts(source)
+    return await firing(sources, deadline=deadline)
 
 
 async def _observed(

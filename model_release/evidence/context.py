@@ -31,13 +31,22 @@ class RegistryFacts:
 
 @dataclass(frozen=True)
 class Alert:
-    """An alert as Alertmanager has it."""
+    """An alert as Alertmanager has it.
+
+    Attributes:
+        fingerprint: Alertmanager's name of these labels; with ``starts_at`` it names one firing.
+        silenced_by: ids of the silences that keep its messages back.
+        inhibited: whether a broader alert keeps them back.
+    """
 
     labels: Mapping[str, str]
     state: Literal["active", "suppressed", "unprocessed"]
     silenced: bool
     starts_at: dt.datetime
     summary: str = ""
+    fingerprint: str = ""
+    silenced_by: tuple[str, ...] = ()
+    inhibited: bool = False
 
 
 class Reconciliation(BaseModel):

@@ -10,15 +10,26 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from airflow.sdk import Asset, AssetAlias
+from airflow.sdk import Asset, AssetAlias, AssetWatcher
 from airflow.sdk.exceptions import AirflowRuntimeError
 
 from model_release.announcement import Announcement
 
 RUN = Asset("recommendation_run")
 RELEASE = Asset("recommendation_release")
+ALERTS = "recommendation_alerts"
 
 _log = logging.getLogger(__name__)
+
+
+def firing_alerts(*, poll_seconds: float = 5.0) -> Asset:
+    """Return the asset whose events are firings that nobody has decided on; the triggerer watches Alertmanager for it.
+
+    :param poll_seconds: Pause between two looks.
+    """
+    from model_release_airflow.triggers.alerts import AlertsTrigger  # only who watches has to import that
+
+    return Asset(ALERTS, watchers=[AssetWatcher(name="alertmanager", trigger=AlertsTrigger(poll_seconds=poll_seconds))])
 
 
 def announcing(asset: Asset) -> dict[str, Any]:

@@ -14,7 +14,13 @@ from pydantic import TypeAdapter, ValidationError
 from model_release.adapters.file_ledger import FileLedger
 from model_release.adapters.file_registry import FileRegistry
 from model_release.adapters.run_store import RunStore
-from model_release.errors import InvalidInputError, ModelReleaseError, ReplicaUnreachableError, StateBusyError
+from model_release.errors import (
+    AlertsUnavailableError,
+    InvalidInputError,
+    ModelReleaseError,
+    ReplicaUnreachableError,
+    StateBusyError,
+)
 from model_release.explain import explain
 from model_release.identifiers import check_release_id, release_id_for
 from model_release.paths import ReleasePaths
@@ -64,12 +70,19 @@ def actor(context: Mapping[str, Any]) -> str:
     return f"airflow:{where}" + (f" ({person})" if person else "")
 
 
+def started_by_person(context: Mapping[str, Any]) -> bool:
+    """Whether a person started the DAG run: no schedule, asset, backfill or other DAG, whoever started that one."""
+    run = context["dag_run"]
+    kind = getattr(run, "run_type", "manual")
+    return getattr(kind, "value", kind) == "manual" and bool(getattr(run, "triggering_user_name", None))
+
+
 @contextmanager
 def decisions_fail() -> Iterator[None]:
     """Let outages pass, so that the task is tried again, and turn every decision into a failure at once."""
     try:
         yield
-    except (ReplicaUnreachableError, StateBusyError) as error:
+    except (ReplicaUnreachableError, StateBusyError, AlertsUnavailableError) as error:
         raise AirflowException("; ".join([str(error), *getattr(error, "__notes__", [])])) from error
     except ModelReleaseError as error:
         notes = getattr(error, "__notes__", [])

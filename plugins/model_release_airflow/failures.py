@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from airflow.sdk.exceptions import AirflowFailException
@@ -11,6 +11,8 @@ from model_release.contract import utc_now
 from model_release.errors import ModelReleaseError
 from model_release.ledger import Event, LedgerEntry
 from model_release.phases import record
+from model_release.reconcile_state import Fact
+from model_release.standing import closed, opened
 from model_release_airflow.context import Stores, actor, release_id_of
 
 _LONGEST_REASON = 2000
@@ -36,6 +38,35 @@ def record_failure(context: Mapping[str, Any]) -> None:
         details=_kind(error),
     )
     record(Stores.from_environment().ledger, entry)
+
+
+def record_failed_work(subject: str, context: Mapping[str, Any]) -> None:
+    """Write to the ledger that a task without a release failed, as a fact about ``subject``, unless that stands there."""
+    stores = Stores.from_environment()
+    error = context.get("exception") or "killed, or marked as failed"
+    fact = Fact(subject, "failed", f"{context['task'].task_id} failed: {error}"[:_LONGEST_REASON])
+    for entry in opened(stores.ledger.read(), [fact], generation=None, **_origin(context)):
+        stores.ledger.append(entry)
+
+
+def record_working_again(subject: str, context: Mapping[str, Any]) -> None:
+    """Write to the ledger that ``subject`` does not fail any more, if it did."""
+    stores = Stores.from_environment()
+    for entry in closed(stores.ledger.read(), subject, **_origin(context)):
+        stores.ledger.append(entry)
+
+
+def failed_work(subject: str) -> Callable[[Mapping[str, Any]], None]:
+    """Return an ``on_failure_callback`` that calls :func:`record_failed_work`."""
+
+    def record_it(context: Mapping[str, Any]) -> None:
+        record_failed_work(subject, context)
+
+    return record_it
+
+
+def _origin(context: Mapping[str, Any]) -> dict[str, Any]:
+    return {"release_id": release_id_of(context), "by": actor(context), "at": utc_now()}
 
 
 def _kind(error: object) -> Mapping[str, Any]:

@@ -100,6 +100,14 @@ ROLLBACK_PARAMS: dict[str, Param] = {
         title="Back to this run",
         description="Empty: the last run that served well and was not itself rolled back.",
     ),
+    "away_from": Param(
+        None,
+        type=["null", "string"],
+        pattern=RUN_ID_PATTERN,
+        title="Away from this run",
+        description="What an alert fills in. Current: as if empty. On trial: the trial is ended, users keep their run. "
+        "Neither: nothing is done. Not together with the run to go back to.",
+    ),
     "set_latch": Param(
         True,
         type="boolean",
@@ -124,6 +132,8 @@ FORMS: Mapping[str, Mapping[str, Param]] = {
     "recommendation_rollback": ROLLBACK_PARAMS,
     "recommendation_latch": LATCH_PARAMS,
     "recommendation_reconcile_state": {},
+    "recommendation_act_on_alerts": {},
+    "recommendation_alert_silences": {},
 }
 
 

@@ -52,6 +52,7 @@ def get_provider_info() -> dict[str, Any]:
         "notifications": [
             "model_release_airflow.notifications.wecom.WeComRobotNotifier",
             "model_release_airflow.notifications.state.WeComStateNotifier",
+            "model_release_airflow.notifications.state.WeComAlertsNotifier",
         ],
         "extra-links": ["model_release_airflow.operators.links.ModelsLink"],
     }

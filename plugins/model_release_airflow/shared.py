@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+LONGEST_PAUSE = 30.0  # seconds between two questions to a service that does not answer
 # The scheduler takes a task that is queued again before it heard that the deferring process has ended for a task that died
 # (apache/airflow #71580, #72716): seen after 6 s, on a machine with five times the work it could do.
 MINIMUM_LIFE_SECONDS = 10.0
@@ -117,6 +118,27 @@ def pause(poll_seconds: float, *, first: bool = False) -> float:
     """
     low, high = (0.5, 1.0) if first else (1.0, 1.0 + _LATER)
     return poll_seconds * random.uniform(low, high)  # noqa: S311  (no secret)
+
+
+class Pace:
+    """When to ask a service again: at every look; while it does not answer, after twice the pause each time.
+
+    :param poll_seconds: The pause between two looks.
+    """
+
+    def __init__(self, poll_seconds: float) -> None:
+        self.poll_seconds = poll_seconds
+        self._pause = poll_seconds
+        self._next = 0.0
+
+    def due(self, now: float) -> bool:
+        """Whether it may be asked; ``now`` as a monotonic clock has it."""
+        return now >= self._next
+
+    def note(self, now: float, *, answered: bool) -> None:
+        """Remember whether it answered when it was asked at ``now``."""
+        self._pause = self.poll_seconds if answered else min(2.0 * self._pause, max(self.poll_seconds, LONGEST_PAUSE))
+        self._next = 0.0 if answered else now + self._pause
 
 
 async def outlive_deferral(began: float, at_most: float = math.inf) -> None:

@@ -91,6 +91,7 @@ def test_the_state_is_reconciled_every_few_minutes_from_the_start(dags: dict[str
     [
         ("RECOMMENDATION_PIPELINE_SCHEDULE", "recommendation_pipeline"),
         ("RECOMMENDATION_RECONCILE_STATE_SCHEDULE", "recommendation_reconcile_state"),
+        ("RECOMMENDATION_ALERT_SILENCES_SCHEDULE", "recommendation_alert_silences"),
     ],
 )
 def test_a_schedule_is_changed_or_turned_off_by_the_environment(

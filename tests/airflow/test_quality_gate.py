@@ -27,7 +27,7 @@ from model_release_airflow.context import Stores
 from model_release_airflow.failures import GateRejectedError, record_failure
 from model_release_airflow.operators.release_close import ReleaseCloseOperator
 from model_release_airflow.sensors.quality_gate import QualityGateSensor
-from model_release_airflow.triggers.evidence import Pace
+from model_release_airflow.shared import Pace
 from tests.airflow.contexts import RELEASE_ID, context, fire
 from tests.fakes_monitoring import Reply, alert, fake_alertmanager, said
 from tests.gate_evidence import CANDIDATE, CURRENT, check, exposition, write_evidence

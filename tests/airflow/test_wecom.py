@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_release.adapters.wecom import MOST_PARTS, WeComRobot, split
+from model_release.adapters.wecom import WeComRobot
+from model_release.adapters.wecom_parts import MOST_PARTS, split
 from model_release.errors import ConfigurationError, MessageNotSentError
 from model_release.messages import MARKDOWN_BYTES
 from tests.fakes_wecom import FakeWeCom, wecom

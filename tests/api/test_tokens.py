@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from model_release.adapters.tokens import TokenFile, read_tokens
 from model_release.contract import RELOAD_PATH
 from model_release.errors import ConfigurationError
 from recommendation_api.settings import Settings
-from recommendation_api.tokens import TokenFile, read_tokens
 from tests.api.conftest import StartReplica
 from tests.api.replica import Replica
 

@@ -138,7 +138,7 @@ def three(tmp_path: Path) -> World:
     return made
 
 
-def target(world: World, release_id: str, *, asked: float, run_id: str | None = None) -> str:
+def target(world: World, release_id: str, *, asked: float, run_id: str | None = None) -> str | None:
     return reversal.rollback_target(
         world.store.read(), world.ledger.read(), release_id=release_id, asked_at=minutes(asked), run_id=run_id
     )
@@ -146,6 +146,7 @@ def target(world: World, release_id: str, *, asked: float, run_id: str | None = 
 
 def roll_back(world: World, release_id: str, *, asked: float, at: float, run_id: str | None = None) -> str:
     found = target(world, release_id, asked=asked, run_id=run_id)
+    assert found is not None
     world.commit(Move(run_id=found, release_id=release_id), cause="rollback", at=minutes(at))
     return found
 

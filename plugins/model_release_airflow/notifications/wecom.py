@@ -11,7 +11,8 @@ from airflow.sdk import BaseHook, BaseNotifier, conf
 from airflow.sdk.exceptions import AirflowNotFoundException
 
 from model_release.adapters.decisions import read_decision
-from model_release.adapters.wecom import WECOM_URL, WeComRobot
+from model_release.adapters.wecom import WeComRobot
+from model_release.adapters.wecom_call import WECOM_URL
 from model_release.contract import utc_now
 from model_release.errors import ModelReleaseError
 from model_release.ledger import Event, LedgerEntry

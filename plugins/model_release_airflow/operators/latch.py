@@ -14,7 +14,7 @@ from model_release.contract import utc_now
 from model_release.ledger import Event, LedgerEntry, of_release
 from model_release.phases import record
 from model_release.registry import Registry
-from model_release_airflow.context import Stores, actor, decisions_fail, release_id_of
+from model_release_airflow.context import Stores, actor, decisions_fail, release_id_of, started_by_person
 from model_release_airflow.failures import record_failure
 from model_release_airflow.hooks.recommendation_api import DEFAULT_CONN_ID, RecommendationApiHook
 
@@ -22,6 +22,7 @@ from model_release_airflow.hooks.recommendation_api import DEFAULT_CONN_ID, Reco
 class LatchOperator(BaseOperator):
     """Set or clear the latch that stops automatic releases.
 
+    Anything may set it; only a person clears it: the DAG run was started by one, and by no schedule, asset or other DAG.
     Either raises the generation, so that a release under way, whose gate decided before, can't commit any more.
     A DAG run changes the latch once: cleared later, it leaves what somebody decided since.
     Returns ``{latched, generation}``.
@@ -59,6 +60,8 @@ class LatchOperator(BaseOperator):
                         lambda state: transitions.set_latch(state, reason=self.reason, by=by, at=at)
                     )
                 case "clear":
+                    if not started_by_person(context):
+                        raise AirflowFailException("only a person clears the latch: trigger the DAG run by hand")
                     event = Event.LATCH_CLEARED
                     after = stores.registry.update(transitions.clear_latch)
                 case "keep":

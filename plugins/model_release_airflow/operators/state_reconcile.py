@@ -14,30 +14,19 @@ from model_release.contract import utc_now
 from model_release.fleet import Deviation, Replica
 from model_release.reconcile_state import Fact, change_under_way, expected, facts, to_tell
 from model_release.registry import Registry
-from model_release.standing import news, opened
+from model_release.standing import news
 from model_release_airflow.context import Stores, actor, decisions_fail, release_id_of
+from model_release_airflow.failures import record_failed_work
 from model_release_airflow.hooks.recommendation_api import DEFAULT_CONN_ID, RecommendationApiHook
 from model_release_airflow.operators.links import MODELS_LINKS
 from model_release_airflow.triggers.fleet import Commit, FleetAgreesTrigger, desired_text, parse_fleet_event
 
 _GRACE_SECONDS = 60.0  # for the triggerer: the deadline is its own, Airflow's time-out only the net below
-_LONGEST_REASON = 2000
 
 
 def record_state_failure(context: Mapping[str, Any]) -> None:
     """Write to the ledger that the reconciliation itself failed, unless that stands there already."""
-    stores, dag_id = Stores.from_environment(), context["dag"].dag_id
-    error = context.get("exception") or "killed, or marked as failed"
-    fact = Fact(dag_id, "failed", f"{context['task'].task_id} failed: {error}"[:_LONGEST_REASON])
-    for entry in opened(
-        stores.ledger.read(),
-        [fact],
-        release_id=release_id_of(context),
-        by=actor(context),
-        at=utc_now(),
-        generation=None,
-    ):
-        stores.ledger.append(entry)
+    record_failed_work(context["dag"].dag_id, context)
 
 
 class StateReconcileOperator(BaseOperator):

@@ -13,9 +13,7 @@ from model_release.adapters.evidence_files import fingerprint
 from model_release.errors import InvalidInputError, ModelReleaseError
 from model_release.paths import ReleasePaths
 from model_release_airflow.look import Asked, look_at_alerts
-from model_release_airflow.shared import EVIDENCE, outlive_deferral, pause
-
-LONGEST_PAUSE = 30.0  # seconds between two questions to a service that does not answer
+from model_release_airflow.shared import EVIDENCE, Pace, outlive_deferral, pause
 
 
 class EvidenceEvent(TypedDict):
@@ -34,27 +32,6 @@ def parse_evidence_event(event: dict[str, Any] | None) -> EvidenceEvent:
     if event is None or event.get("status") not in {"changed", "timed_out"} or "started_at" not in event:
         raise InvalidInputError(f"unknown event from the triggerer: {event!r}")
     return EvidenceEvent(status=event["status"], started_at=float(event["started_at"]))
-
-
-class Pace:
-    """When to ask a service again: at every look; while it does not answer, after twice the pause each time.
-
-    :param poll_seconds: The pause between two looks.
-    """
-
-    def __init__(self, poll_seconds: float) -> None:
-        self.poll_seconds = poll_seconds
-        self._pause = poll_seconds
-        self._next = 0.0
-
-    def due(self, now: float) -> bool:
-        """Whether it may be asked; ``now`` as a monotonic clock has it."""
-        return now >= self._next
-
-    def note(self, now: float, *, answered: bool) -> None:
-        """Remember whether it answered when it was asked at ``now``."""
-        self._pause = self.poll_seconds if answered else min(2.0 * self._pause, max(self.poll_seconds, LONGEST_PAUSE))
-        self._next = 0.0 if answered else now + self._pause
 
 
 class EvidenceTrigger(BaseTrigger):

@@ -1,4 +1,4 @@
-"""Tokens that may be exchanged while the API runs: a file holds the new one beside the old one for a while."""
+"""Tokens that may be exchanged while a server runs: a file holds the new one beside the old one for a while."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Protocol
 
 from model_release.errors import ConfigurationError
 
-_log = logging.getLogger("recommendation_api")
+_log = logging.getLogger(__name__)
 MOST_TOKENS = 2  # the old one and the new one
 
 _Mark = tuple[int, int, int]
