@@ -23,7 +23,7 @@ import yaml
 
 from model_release.adapters.files import write_atomic
 from scripts.monitoring_programs import Server, start, start_tool
-from scripts.services import PROJECT, free_port
+from scripts.services import PROJECT
 
 MONITORING = PROJECT / "monitoring"
 AIRFLOW = "http://airflow-apiserver:8080"  # as prometheus.yml names it
@@ -39,7 +39,7 @@ class MonitoringStack:
         replicas: of the recommendation API, ``host:port``; see :meth:`set_targets` for later ones.
         evaluation: folder of ``data_quality_metrics.prom``.
         airflow_url: base address of Airflow; None: there is none, and AirflowDown says so.
-        webhook_url: where Alertmanager sends alerts, if there is no bridge.
+        webhook_url: where Alertmanager sends alerts; None: to the bridge, or nowhere.
         bridge: command that starts the alert bridge on the port that it is given; None: none is started.
         environment: environment of the bridge.
         token: what Alertmanager shows to the bridge.
@@ -133,7 +133,7 @@ class MonitoringStack:
         return self.prometheus
 
     def _start(self) -> None:
-        webhook = self.webhook_url or f"http://{_NOBODY}/alertmanager"
+        webhook = f"http://{_NOBODY}/alertmanager"
         if self.bridge is not None:
             port = self.ports.get("bridge")
             self.servers["bridge"] = start(
@@ -145,7 +145,7 @@ class MonitoringStack:
                 environment=self.environment,
             )
             webhook = f"{self.servers['bridge'].url}/alertmanager"
-        self._write("alertmanager", render_alertmanager(webhook, self.token_file))
+        self._write("alertmanager", render_alertmanager(self.webhook_url or webhook, self.token_file))
         self.start_alertmanager(self.ports.get("alertmanager"))
         self.servers["node"] = start_tool(
             "node_exporter",
@@ -210,11 +210,6 @@ def render_alertmanager(webhook_url: str, token_file: Path) -> dict[str, Any]:
 
 def _from_file(path: Path) -> dict[str, Any]:
     return {"file_sd_configs": [{"files": [str(path)], "refresh_interval": "1s"}]}
-
-
-def free_ports() -> dict[str, int]:
-    """Return ports for a stack whose addresses have to be known before it starts."""
-    return {name: free_port() for name in ("prometheus", "alertmanager", "bridge")}
 
 
 def main() -> None:
