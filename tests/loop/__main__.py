@@ -26,20 +26,25 @@ def main(arguments: list[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that everything that was started is ended
     home = asked.home or Path(tempfile.mkdtemp(prefix="loop-"))
-    print(f"everything is in {home}; starting, which takes a minute", flush=True)
+    _say(f"everything is in {home}; starting, which takes a minute")
     with loop(home) as made:
-        story = Story(made, lambda line: print(line, flush=True))
+        story = Story(made, _say)
         try:
             story.run()
         except LoopBrokenError as error:
-            print(f"FAILED: {error}", file=sys.stderr)
+            _say(f"FAILED: {error}")
             return 1
     late = story.seconds > PROMISED_SECONDS
     said = f"the run from before served everywhere {story.seconds:.1f} s after the bad one was committed"
-    print(f"{said}; promised are {PROMISED_SECONDS:g} s{': TOO LATE' if late else ''}")
+    _say(f"{said}; promised are {PROMISED_SECONDS:g} s{': TOO LATE' if late else ''}")
     if asked.write_docs:
         _write(story, said)
     return int(late)
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def _write(story: Story, said: str) -> None:

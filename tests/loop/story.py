@@ -67,7 +67,7 @@ class Story:
             self._cleared()
             last = self._release("the next run is released", as_of=WEEKS[2], algorithm="next_basket")
             self._wait("its alert is over, which people are told", lambda: self._alert_messages(bad) == 2, 180.0)
-        self._nothing_twice(bad, last)
+        self._nothing_twice(last)
 
     def _fall(self, bad: str) -> None:
         ended = self.loop.shop.run(PIPELINE, run_id=bad)
@@ -116,7 +116,7 @@ class Story:
         self.tell(f"{what}: {current}")
         return str(current)
 
-    def _nothing_twice(self, bad: str, last: str) -> None:
+    def _nothing_twice(self, last: str) -> None:
         acted = [entry for entry in FileLedger(self.loop.shop.paths).read() if entry.event is Event.ALERT_ACTED]
         _need(len(acted) == 1, f"{len(acted)} alerts were acted on: {[entry.reason for entry in acted]}")
         runs = self.loop.shop.rest.get(f"/dags/{ROLLBACK}/dagRuns").raise_for_status().json()["dag_runs"]
