@@ -134,7 +134,9 @@ class RolloutMachine(RuleBasedStateMachine):
             except StateError:
                 # its commit is not in the ledger: the crash is not repaired yet
                 assert not any(
-                    entry.event is Event.COMMITTED and entry.release_id == move.release_id
+                    entry.event is Event.COMMITTED
+                    and entry.release_id == move.release_id
+                    and entry.generation == current.generation  # not one that was put back before
                     for entry in self.ledger.read()
                 )
 
@@ -237,3 +239,20 @@ TestRollout.settings = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
+
+
+def test_a_commit_after_a_put_back_whose_writer_died_is_not_proved_before_it_is_repaired() -> None:
+    """The ledger has the release's first commit, and not the one that is in force."""
+    machine = RolloutMachine()
+    machine.make_world()
+    move = machine.release(run_id="run-a", crash=False)
+    machine.put_back(move=move, crash=False)
+    machine.judge(move=move, verdict="pass")
+    machine.commit(move=move, crash=True)
+    machine.switch_and_prove(move=move, lost=False)
+    current = machine.store.read().current
+    assert current is not None
+    assert current.release_id == move.release_id
+    proved = [entry.generation for entry in machine.ledger.read() if entry.event is Event.RELEASED]
+    assert current.generation not in proved
+    machine.teardown()
