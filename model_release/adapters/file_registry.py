@@ -8,14 +8,31 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from model_release import limits
+from model_release.adapters.file_ledger import FileLedger
 from model_release.adapters.files import write_atomic
 from model_release.errors import StateBusyError, StateCorruptError
 from model_release.explain import explain_all
+from model_release.ledger import Event
 from model_release.paths import ReleasePaths
 from model_release.registry import Registry, Transition, expect
 
 # Every field of a registry has a default: without these, `{}` would read as an empty one.
 _ALWAYS_WRITTEN = frozenset({"schema_version", "generation", "current", "candidate", "latch", "history", "runs"})
+
+# What a ledger may tell of before anything was registered: a first DAG run whose data is not there, or bad, for example.
+_BEFORE_ANY_REGISTRY = frozenset(
+    {
+        Event.FAILED,
+        Event.NOTIFIED,
+        Event.DEVIATED,
+        Event.RECOVERED,
+        Event.ALERT_LEFT,
+        Event.ALERT_FIRED,
+        Event.ALERT_SILENCED,
+        Event.ALERT_UNSILENCED,
+        Event.ALERT_RECOVERED,
+    }
+)
 
 
 class FileRegistry:
@@ -23,7 +40,7 @@ class FileRegistry:
 
     def __init__(self, paths: ReleasePaths, *, lock_timeout_seconds: float = 30.0) -> None:
         self._path = paths.registry
-        self._ledger = paths.ledger
+        self._ledger = FileLedger(paths)
         self._lock_timeout_seconds = lock_timeout_seconds
 
     @property
@@ -35,7 +52,7 @@ class FileRegistry:
         """Return the registry; before the first registration that is generation 0 with nothing current.
 
         Raises:
-            StateCorruptError: the file is damaged, or lost although the ledger has entries.
+            StateCorruptError: the file is damaged, or lost although the ledger tells of registered runs; or then the ledger is.
         """
         try:
             with self._path.open("rb") as file:
@@ -86,10 +103,11 @@ class FileRegistry:
         )
 
     def _nothing_yet(self) -> Registry:
-        # Read as empty, a lost registry would let the next release pass as a first one without comparison.
-        if self._ledger.exists() and self._ledger.stat().st_size > 0:
+        # Read as empty, a lost registry would let the next release pass as a first one without comparison.  What failed, and
+        # whom people were told of, before anything was registered does not need a registry.
+        if any(entry.event not in _BEFORE_ANY_REGISTRY for entry in self._ledger.read()):
             raise StateCorruptError(
-                f"{self._path} is missing although {self._ledger.name} has entries; restore it from a backup, "
-                "or move the ledger away to start anew"
+                f"{self._path} is missing although {self._ledger.path.name} tells of runs that were registered; restore it "
+                "from a backup, or move the ledger away to start anew"
             )
         return Registry()

@@ -13,6 +13,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from model_release import registry as transitions
 from model_release.contract import utc_now
 from model_release.ledger import Event, LedgerEntry, of_release
+from model_release.paths import ReleasePaths
 from model_release.phases import Phase, phase_of, record
 from model_release_airflow.context import Stores
 from model_release_airflow.failures import record_failure
@@ -379,3 +380,12 @@ def test_keeping_the_latch_changes_nothing(stores: Stores) -> None:
     before = stores.registry.read()
     assert execute(LatchOperator(task_id="latch", action="keep", reason="why"))["latched"] is True
     assert stores.registry.read() == before
+
+
+def test_a_first_dag_run_that_fails_does_not_stop_the_next(paths: ReleasePaths) -> None:
+    """Its failure is the first entry of the ledger, and there is no registry yet."""
+    task = RunRegisterOperator(task_id="check_data", run_id="first")
+    record_failure(context(task, exception=AirflowException("the source is not there")))
+    assert [entry.event for entry in Stores.from_environment().ledger.read()] == [Event.FAILED]
+    publish_run(paths, "first", seed=1)
+    assert execute(RunRegisterOperator(task_id="register", run_id="first"))["generation"] == 0

@@ -122,3 +122,25 @@ def test_a_registry_without_end_is_not_read(store: FileRegistry) -> None:
     os.truncate(store.path, 1 << 40)
     with pytest.raises(StateCorruptError, match=f"more than {limits.REGISTRY_BYTES} bytes"):
         store.read()
+
+
+@pytest.mark.parametrize("event", list(Event))
+def test_a_registry_that_is_missing_was_lost_if_the_ledger_tells_of_one(paths: ReleasePaths, event: Event) -> None:
+    """What fails, or is told, before anything was registered is no reason to stop the first release."""
+    before = {"failed", "notified", "deviated", "recovered", "alert_left", "alert_fired", "alert_silenced"}
+    before |= {"alert_unsilenced", "alert_recovered"}
+    FileLedger(paths).append(LedgerEntry(at=NOW, event=event, release_id="r", by="test", run_id="run-a", reason="x"))
+    registry = FileRegistry(paths)
+    if event.value in before:
+        assert registry.read() == Registry()
+        assert registry.update(first_release).generation == 1
+        return
+    with pytest.raises(StateCorruptError, match="tells of runs that were registered"):
+        registry.read()
+
+
+def test_a_damaged_ledger_without_a_registry_is_no_beginning(paths: ReleasePaths) -> None:
+    paths.ledger.parent.mkdir(parents=True, exist_ok=True)
+    paths.ledger.write_text("{}\n")
+    with pytest.raises(StateCorruptError):
+        FileRegistry(paths).read()

@@ -53,7 +53,4 @@ class WeComReconciliationNotifier(BaseNotifier):
         if not fresh:
             self.log.info("old, not told: %s", told.title)
             return
-        if not stores.paths.registry.exists():  # a ledger before the registry would look like a registry that was lost
-            self.log.warning("nothing was ever registered here, told the log only: %s", told.markdown)
-            return
         tell_once(stores, told, release_id=release_id, by=actor(context), log=self.log, conn_id=self.conn_id)
