@@ -246,6 +246,7 @@ def test_a_commit_after_a_put_back_whose_writer_died_is_not_proved_before_it_is_
     machine = RolloutMachine()
     machine.make_world()
     move = machine.release(run_id="run-a", crash=False)
+    assert isinstance(move, Move)
     machine.put_back(move=move, crash=False)
     machine.judge(move=move, verdict="pass")
     machine.commit(move=move, crash=True)
