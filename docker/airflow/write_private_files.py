@@ -17,11 +17,11 @@ API_HOST, API_PORT = "recommendation-api", 8000
 
 
 def secret(folder: Path, name: str) -> str:
-    """Return the first line of a secret; the reload token may have a second one, the old token."""
+    """Return the last line of a secret; before it may stand the token that is being replaced."""
     lines = (folder / name).read_text(encoding="utf-8").split()
     if not lines:
         raise SystemExit(f"{folder / name} is empty: scripts/make_secrets.sh makes it")
-    return lines[0]
+    return lines[-1]
 
 
 def passwords(folder: Path) -> dict[str, str]:

@@ -82,7 +82,7 @@ def test_addresses_hold_quoted_passwords(secrets: Path) -> None:
 
 def test_connections_reach_every_replica(secrets: Path, tmp_path: Path) -> None:
     """With the newer one of two reload tokens; and WeCom only if there is a robot."""
-    (secrets / "model_reload_token").write_text("new-token\nold-token\n")
+    (secrets / "model_reload_token").write_text("old-token\nnew-token\n")
     write_private_files.main(str(secrets), str(tmp_path))
     found = json.loads((tmp_path / "connections.json").read_text())
     assert set(found) == {"recommendation_api"}
