@@ -67,7 +67,7 @@ in_network() { nsenter --net="/run/netns/$NETNS" "$@"; }
 # What systemd timers would do: the checks of one container after the other, each as often as a loop comes around.
 health_checks() {
     local container
-    while sleep 1; do
+    while sleep 3; do
         for container in $(podman ps --quiet 2>/dev/null); do
             timeout 30 podman healthcheck run "$container" >/dev/null 2>&1 || true
         done
@@ -104,6 +104,7 @@ engine_stop() {
     done
     if ip netns list | grep -qw "$NETNS"; then
         in_network podman rm --all --force --time 0 >/dev/null 2>&1 || true
+        podman volume rm --all --force >/dev/null 2>&1 || true
         ip netns delete "$NETNS"
     fi
 }

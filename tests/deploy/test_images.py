@@ -112,6 +112,18 @@ def test_limits_are_left_out_for_podman(tmp_path: Path) -> None:
     assert runc.value_of(["create", "--bundle=b", "id"], "--bundle", "-b") == "b"
 
 
+def test_podman_gives_no_more_memory_to_write_to_than_docker(tmp_path: Path) -> None:
+    runc = _program(PROJECT / "scripts" / "podman" / "runc")
+    file = tmp_path / "config.json"
+    mounts = [{"type": "tmpfs", "destination": place} for place in ("/run", "/var/tmp", "/tmp", "/dev")]  # noqa: S108
+    file.write_text(json.dumps({"root": {"readonly": True}, "mounts": mounts}))
+    runc.as_docker(file)
+    assert [one["destination"] for one in json.loads(file.read_text())["mounts"]] == ["/tmp", "/dev"]  # noqa: S108
+    file.write_text(json.dumps({"root": {"readonly": False}, "mounts": mounts}))
+    runc.as_docker(file)
+    assert len(json.loads(file.read_text())["mounts"]) == len(mounts)
+
+
 def _program(file: Path) -> ModuleType:
     from importlib.machinery import SourceFileLoader
 
