@@ -60,7 +60,7 @@ def services_table(released: Sequence[Line]) -> str:
     rows = [
         [
             line["label"],
-            ", ".join(f"`{one['step']}`" for one in line["injected"]),
+            ", ".join(f"`{one['step']}`" for one in line["injected"]) or "nowhere",
             line["outcome"],
             line["state"],
             ", ".join(_seconds(one["agreed_seconds"]) for one in line["injected"]),
