@@ -57,12 +57,16 @@ class Outbox:
     database: Database
     target: str
 
-    def next(self, now: float) -> Waiting | float:
-        """Return the oldest message that may be sent now, else in how many seconds one may be (at most a minute)."""
+    def next(self, now: float, longest_pause: float) -> Waiting | float:
+        """Return the oldest message that may be sent now, else in how many seconds one may be (at most a minute).
+
+        One that has to wait longer than ``longest_pause`` seconds need not: the clock was set back since.
+        """
         with self.database.transaction() as connection:
             row = connection.execute(
-                f"SELECT {_COLUMNS} FROM messages WHERE {_READY} AND not_before <= ? ORDER BY id LIMIT 1",  # noqa: S608  (constants)
-                (self.target, now),
+                f"SELECT {_COLUMNS} FROM messages WHERE {_READY} AND NOT (not_before > ? AND not_before <= ?) "  # noqa: S608  (constants)
+                "ORDER BY id LIMIT 1",
+                (self.target, now, now + longest_pause),
             ).fetchone()
             if row is not None:
                 return _waiting(row)

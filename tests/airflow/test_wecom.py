@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Iterator
 
@@ -138,6 +139,32 @@ def test_parts_fit_and_lose_nothing(content: str, limit: int) -> None:
         assert [c for c in kept if c != "\n"] == [c for c in content if c != "\n"]
     for part in parts[:-1]:
         assert "�" not in part or "�" in content
+
+
+@pytest.mark.parametrize("one", ["👨‍👩‍👧", "👍🏽", "🇨🇳", "e\u0301", "❤️"])
+def test_what_looks_like_one_character_is_not_parted(one: str) -> None:
+    """A family, a skin tone, a flag, an accent: each is several characters of Unicode."""
+    for before in range(len(one.encode())):
+        parts = split("x" * before + one * 20, 64, most=100)
+        assert all(part.lstrip("x") == one * (len(part.lstrip("x")) // len(one)) for part in parts)
+        assert "".join(parts) == "x" * before + one * 20
+        (short,) = split("x" * before + one * 20, 64, most=1)
+        kept = short.removesuffix("\n…").lstrip("x")
+        assert kept == one * (len(kept) // len(one))
+
+
+def test_one_character_that_is_longer_than_a_message_comes_in_pieces() -> None:
+    """A letter with a thousand accents must not stop anybody."""
+    text = "e" + "\u0301" * 100
+    assert "".join(split(text, 16, most=100)) == text
+
+
+def test_a_long_line_is_cut_between_words() -> None:
+    """What stands in the second part begins no heading, quotation or list."""
+    parts = split("word " * 30, 64)
+    assert all(part.rstrip().endswith("word") and part.startswith("word") for part in parts)
+    for sign, limit in itertools.product("#>-", range(40, 50)):
+        assert not any(part.startswith(sign) for part in split(f"word {sign} " * 30, limit))
 
 
 def test_a_line_longer_than_a_message_is_cut_between_characters() -> None:
