@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import itertools
 import logging
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,7 +15,7 @@ from hypothesis import strategies as st
 
 from model_release.adapters.wecom import WeComRobot
 from model_release.adapters.wecom_parts import MOST_PARTS, split
-from model_release.errors import ConfigurationError, MessageNotSentError
+from model_release.errors import ConfigurationError, MessageNotSentError, Refusal
 from model_release.messages import MARKDOWN_BYTES
 from tests.fakes_wecom import FakeWeCom, wecom
 
@@ -59,7 +62,18 @@ def test_a_long_message_comes_whole_in_parts(robot: WeComRobot, service: FakeWeC
 
 @pytest.mark.parametrize(
     ("fault", "attempts"),
-    [(-1, 4), (45009, 5), (("http", 429), 5), (("http", 502), 5), (40058, 1), (93000, 1), (("http", 404), 1)],
+    [
+        (-1, 4),
+        (45009, 5),
+        (45033, 5),
+        (("http", 429), 5),
+        (("http", 502), 5),
+        (("http", 403), 5),
+        (40058, 1),
+        (93000, 1),
+        (("http", 200), 1),
+        (("http", 504), 1),
+    ],
 )
 def test_what_is_tried_again(
     robot: WeComRobot, service: FakeWeCom, waits: list[float], fault: int | tuple[str, int], attempts: int
@@ -95,8 +109,31 @@ def test_an_answer_without_a_number_is_not_success(body: bytes) -> None:
     import httpx
 
     transport = httpx.MockTransport(lambda _: httpx.Response(200, content=body))
-    with pytest.raises(MessageNotSentError):
+    with pytest.raises(MessageNotSentError) as caught:
         WeComRobot("key", transport=transport).send_text("hello")
+    assert caught.value.kind is Refusal.IN_DOUBT  # something answered: it may have been taken
+
+
+def test_a_proxy_that_lets_nothing_through(waits: list[float]) -> None:
+    """It refuses the tunnel, so nothing was sent: that is tried again, and is not in doubt."""
+
+    class Proxy(BaseHTTPRequestHandler):
+        def do_CONNECT(self) -> None:
+            self.send_error(503)
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  (the name in the base class)
+            """Stay silent."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        robot = WeComRobot("the-key", url="https://wecom.invalid", proxy=address, sleep=waits.append)
+        with pytest.raises(MessageNotSentError, match="ProxyError") as caught:
+            robot.send_text("hello")
+        robot.close()
+        server.shutdown()
+    assert caught.value.kind is Refusal.UNREACHABLE
+    assert len(waits) == 4
 
 
 def test_nobody_listens(waits: list[float]) -> None:
