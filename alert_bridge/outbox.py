@@ -194,6 +194,22 @@ def forget(database: Database, before: float) -> None:
         )
 
 
+def abandon(database: Database, targets: Sequence[str], before: float) -> int:
+    """Give up messages to targets that are not among ``targets``, and were queued before then; return how many."""
+    others = f"target NOT IN ({', '.join('?' * len(targets))})"
+    with database.transaction() as connection:
+        gone = connection.execute(
+            f"DELETE FROM messages WHERE {others} AND queued_at < ?",  # noqa: S608  (question marks)
+            (*targets, before),
+        ).rowcount
+        connection.execute(
+            f"DELETE FROM alerts WHERE {others} AND NOT EXISTS (SELECT 1 FROM messages WHERE id = firing) "  # noqa: S608
+            "AND told = 'waiting'",
+            targets,
+        )
+    return int(gone)
+
+
 def depth(database: Database) -> tuple[int, float | None]:
     """Return how many messages wait, and since when the oldest does, in seconds since 1970."""
     with database.transaction() as connection:
