@@ -30,7 +30,7 @@ def test_a_day_is_asked_for_taken_and_reconciled(tmp_path: Path, monkeypatch: py
     source.rows = logs.grocery_rows(users=300)
     served = Served(source.config(), ReleasePaths(tmp_path / "home"))
     token, told = events_token({})
-    replica = Replica(cast("Home", served), settings=told)
+    replica = Replica(cast("Home", served), settings={**told, "RECOMMENDATION_API_EXPOSURE_FLUSH_SECONDS": "0.5"})
     console = Console(record=True, width=140)
     try:
         replica.start_ready()
