@@ -39,7 +39,7 @@ HAS_BRIDGE = (PROJECT / "alert_bridge").is_dir()
 # Of the bridge: only while a release is open, or a message waits.  Its documented table has them (tests/test_docs_alerts.py).
 FOR_A_WHILE = {"model_release_open_timestamp_seconds", "alert_bridge_queue_oldest_timestamp_seconds"}
 # These series begin with the first event, which is hard to provoke: the metric itself has to be there.
-AFTER_AN_EVENT = {("recommendation_requests_total", "status", "503")}
+AFTER_AN_EVENT = {("recommendation_requests_total", "status", status) for status in ("500", "503")}
 
 
 @dataclass
