@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Get Prometheus, Alertmanager, their command-line tools and two exporters for the tests, the demo and the benchmarks that need the
 # real ones: what is on PATH, else from Debian's packages, unpacked into .tools/ (amd64 or arm64).  Needs no root and
-# changes nothing outside this folder.
+# changes nothing outside this folder.  collectd, which takes Airflow's metrics, is got where it can be; the rest works without.
 #
 #   scripts/debian_tools.sh            print the folder to put on PATH; status 1 and the reason if there is no way
 set -euo pipefail
@@ -25,6 +25,9 @@ plain_name() {
     esac
 }
 
+# collectd has no option that only says its version; -h does, and ends with 0.
+collectd_works() { "$1/collectd" -h >/dev/null 2>&1; }
+
 complete() {
     local program
     for program in "${programs[@]}"; do
@@ -40,7 +43,9 @@ from_path() {
         found=$(command -v "$plain" || command -v "$program") || return 1
         ln -s "$found" "$new/bin/$plain"
     done
-    complete "$new/bin"
+    complete "$new/bin" || return 1
+    found=$(command -v collectd || true)
+    [[ -z $found ]] || ln -s "$found" "$new/bin/collectd"
 }
 
 # apt with lists and a cache of its own: the machine's may be empty, locked or not ours to write.
@@ -62,6 +67,31 @@ exec 9<"$root/usr/share/prometheus/alertmanager"
 exec "$root/usr/bin/prometheus-alertmanager" "$@"
 SCRIPT
     chmod +x "$new/bin/alertmanager"
+}
+
+# collectd, with the libraries that its plugins need and nothing else here does; their names change with Debian's versions.
+collectd_from_debian() {
+    local name package
+    for name in collectd-core libmicrohttpd12 libmicrohttpd12t64 libprotobuf-c1; do
+        (cd "$new/apt" && apt download "$name") >>"$new/log" 2>&1 || true
+    done
+    for package in "$new"/apt/{collectd-core,libmicrohttpd12,libprotobuf-c1}*.deb; do
+        [[ ! -e $package ]] || dpkg-deb -x "$package" "$new/root"
+    done
+    cat >"$new/bin/collectd" <<'SCRIPT'
+#!/bin/sh
+root=$(dirname "$(readlink -f "$0")")/../root
+for folder in "$root"/usr/lib/*-linux-gnu; do
+    LD_LIBRARY_PATH="$folder${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+done
+export LD_LIBRARY_PATH
+exec "$root/usr/sbin/collectd" "$@"
+SCRIPT
+    chmod +x "$new/bin/collectd"
+    if ! collectd_works "$new/bin"; then
+        say "no collectd: Airflow's own metrics are left out"
+        rm "$new/bin/collectd"
+    fi
 }
 
 from_debian() {
@@ -88,6 +118,7 @@ from_debian() {
     for program in "${programs[@]}"; do
         ln -s "../root/usr/bin/$program" "$new/bin/$(plain_name "$program")"
     done
+    collectd_from_debian
     rm -rf "$new/apt" "$new/log"
     find_own_templates
     if ! complete "$new/bin"; then
@@ -96,7 +127,7 @@ from_debian() {
     fi
 }
 
-if complete "$tools/bin"; then
+if complete "$tools/bin" && [[ -e $tools/bin/collectd || -e $tools/without-collectd ]]; then
     echo "$tools/bin"
     exit 0
 fi
@@ -106,6 +137,7 @@ if ! from_path; then
     rm -rf "${new:?}"/*
     from_debian
 fi
+[[ -e $new/bin/collectd ]] || touch "$new/without-collectd" # do not look for it each time
 rm -rf "$tools" # what is left of an interrupted or outdated one
 mv "$new" "$tools"
 trap - EXIT

@@ -39,7 +39,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monitoring.need("alertmanager", "amtool")
     with monitoring.alertmanager(tmp_path / "alertmanager") as found:
         monkeypatch.setenv("ALERTMANAGER_URL", found.url)
-        monitoring.fire(found, alertname="Watchdog", severity="none")
+        monitoring.fire(found, hours=1, alertname="Watchdog", severity="none")
         yield found
 
 
