@@ -90,11 +90,10 @@ def value(server: Server, query: str) -> float | None:
     return float(found[0]["value"][1]) if found else None
 
 
-def fire(server: Server, *, hours: float = 0.0, **labels: str) -> None:
-    """Let an alert with these ``labels``, which began so many ``hours`` ago, fire for five minutes, as Prometheus would tell."""
+def fire(server: Server, **labels: str) -> None:
+    """Let an alert with these ``labels`` fire for five minutes, as Prometheus would tell Alertmanager."""
     now = dt.datetime.now(dt.UTC)
-    began = now - dt.timedelta(hours=hours)
-    alert = {"labels": labels, "startsAt": began.isoformat(), "endsAt": (now + dt.timedelta(minutes=5)).isoformat()}
+    alert = {"labels": labels, "startsAt": now.isoformat(), "endsAt": (now + dt.timedelta(minutes=5)).isoformat()}
     server.http.post("/api/v2/alerts", json=[alert]).raise_for_status()
     wait_until(f"{labels} fires", lambda: labels in [one["labels"] for one in _alerts(server)])
 

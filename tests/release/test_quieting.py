@@ -175,7 +175,9 @@ def test_when_the_data_is_good_again_the_silence_ends_and_it_is_told_once(shop: 
     assert entry.details["score"] == 97.5
 
 
-@pytest.mark.parametrize("how", ["no watchdog", "watchdog just began", "unreadable", "stale", "no file", "no score", "NaN"])
+@pytest.mark.parametrize(
+    "how", ["no watchdog", "watchdog just began", "unreadable", "stale", "no file", "no score", "NaN"]
+)
 def test_that_an_alert_is_gone_is_no_proof_that_the_data_is_good(shop: Shop, how: str) -> None:
     """Prometheus may be down, the file cut, the measurement old: the silence stays, and is told once it is certain."""
     shop.run(low(since=-3))
