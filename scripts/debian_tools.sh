@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Get Prometheus, Alertmanager, their command-line tools, two exporters, PostgreSQL and Redis for the tests, the demo and the
 # benchmarks that need the real ones: what is installed, else from Debian's packages, unpacked into .tools/ (amd64 or
-# arm64).  Needs no root and changes nothing outside this folder.
+# arm64).  Needs no root and changes nothing outside this folder.  collectd, which takes Airflow's metrics, is
+# got where it can be; the rest works without.
 #
 #   scripts/debian_tools.sh            print the folder to put on PATH; status 1 and the reason if there is no way
 set -euo pipefail
@@ -27,6 +28,9 @@ plain_name() {
     *) echo "$1" ;;
     esac
 }
+
+# collectd has no option that only says its version; -h does, and ends with 0.
+collectd_works() { "$1/collectd" -h >/dev/null 2>&1; }
 
 complete() {
     local program
@@ -64,13 +68,31 @@ SCRIPT
 # One that was unpacked finds its libraries beside it; installed ones have theirs.
 link_unpacked() {
     local program=$1 found
-    found=$(cd "$new/root" && find . -path "*/bin/$program")
+    found=$(cd "$new/root" && find . -path "*/bin/$program" -o -path "*/sbin/$program")
     cat >"$new/bin/$(plain_name "$program")" <<SCRIPT
 #!/bin/sh
 root=\$(dirname "\$(readlink -f "\$0")")/../root
 LD_LIBRARY_PATH=\$root/usr/lib/$triplet:\$root/lib/$triplet\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH} exec "\$root/$found" "\$@"
 SCRIPT
     chmod +x "$new/bin/$(plain_name "$program")"
+}
+
+# collectd, with the libraries that its plugins need and nothing else here does; their names change with Debian's versions.
+collectd_from_debian() {
+    local name package
+    for name in collectd-core libmicrohttpd12 libmicrohttpd12t64 libprotobuf-c1; do
+        apt install -y --download-only --no-install-recommends "$name" >>"$new/log" 2>&1 || true
+    done
+    for package in "$new"/apt/cache/archives/*.deb; do
+        dpkg-deb -x "$package" "$new/root"
+    done
+    if [[ -e $new/root/usr/sbin/collectd ]]; then
+        link_unpacked collectd
+    fi
+    if ! collectd_works "$new/bin"; then
+        say "no collectd: Airflow's own metrics are left out"
+        rm -f "$new/bin/collectd"
+    fi
 }
 
 from_debian() { # of these programs
@@ -103,11 +125,12 @@ from_debian() { # of these programs
     for program in "$@"; do
         link_unpacked "$program"
     done
+    command -v collectd >/dev/null || collectd_from_debian
     rm -rf "$new/apt" "$new/log" "$new/all"
     [[ -e $new/root/usr/bin/prometheus-alertmanager ]] && find_own_templates
 }
 
-if complete "$tools/bin"; then
+if complete "$tools/bin" && [[ -e $tools/bin/collectd || -e $tools/without-collectd ]]; then
     echo "$tools/bin"
     exit 0
 fi
@@ -130,6 +153,10 @@ if ! complete "$new/bin"; then
     say "these programs don't run here: $(for program in "${!package_of[@]}"; do works "$new/bin/$(plain_name "$program")" || echo -n "$program "; done)"
     exit 1
 fi
+if found=$(command -v collectd); then
+    ln -s "$found" "$new/bin/collectd"
+fi
+[[ -e $new/bin/collectd ]] || touch "$new/without-collectd" # do not look for it each time
 rm -rf "$tools" # what is left of an interrupted or outdated one
 mv "$new" "$tools"
 trap - EXIT
