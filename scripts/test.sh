@@ -33,7 +33,7 @@ else
     step "mypy: types" mypy
     step "import-linter: layers" lint-imports
     step "shellcheck: scripts" shellcheck scripts/*.sh scripts/podman/*.sh docker/airflow/*.sh .ci/run
-    step "hadolint: images" hadolint docker/Dockerfile scripts/podman/stand-ins/Containerfile
+    step "hadolint: images" hadolint docker/Dockerfile docker/collectd/Dockerfile scripts/podman/stand-ins/Containerfile
     step "compose: the stack" python -m tests.deploy.compose
     step "actionlint: workflows" actionlint
     step "zizmor: workflows' security" zizmor --offline --quiet .github/workflows

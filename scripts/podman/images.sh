@@ -9,9 +9,13 @@ SERVICES_PACKAGES=ca-certificates,netbase,wget,postgresql,redis-server,haproxy,p
 # base NAME PACKAGES: a root file system of Debian packages
 base() {
     local tar=$ENGINE/$1-base.tar
-    podman image exists "localhost/model-release-$1:1" && return
-    [[ -s $tar ]] || mmdebstrap --quiet --variant=minbase --include="$2" "$SUITE" "$tar"
-    podman import --quiet "$tar" "localhost/model-release-$1:1" >/dev/null
+    if [[ ! -s $tar ]] || [[ $2 != "$(cat "$tar.packages" 2>/dev/null)" ]]; then
+        mmdebstrap --quiet --variant=minbase --include="$2" "$SUITE" "$tar"
+        podman image rm --force "localhost/model-release-$1:1" >/dev/null 2>&1 || true
+        printf '%s' "$2" >"$tar.packages"
+    fi
+    podman image exists "localhost/model-release-$1:1" ||
+        podman import --quiet "$tar" "localhost/model-release-$1:1" >/dev/null
 }
 
 # build ARGUMENTS...: outside the network of the containers, with this machine's certificates and settings of pip
@@ -61,8 +65,10 @@ stand_ins() {
     done
 }
 
-# own_images TAG: what docker/Dockerfile makes, unchanged
+# own_images TAG: what the Dockerfiles make, unchanged
 own_images() {
+    podman tag localhost/model-release-python:1 docker.io/library/debian:bookworm-slim # which is little more than that
+    build --file docker/collectd/Dockerfile --tag "localhost/model-release-collectd:$1" .
     local target
     for target in recommendation-api alert-bridge airflow; do
         build --file docker/Dockerfile --target "$target" --tag "localhost/model-release-$target:$1" \

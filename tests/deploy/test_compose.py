@@ -16,10 +16,18 @@ from tests.deploy.compose import PROFILES, PROJECT, project, run, services
 
 ONCE = {"airflow-init"}  # has an end, so neither a health check nor a restart
 OPTIONAL = {
-    "monitoring": {"prometheus", "alertmanager", "node-exporter", "blackbox-exporter", "alert-bridge", "grafana"},
+    "monitoring": {
+        "prometheus",
+        "alertmanager",
+        "node-exporter",
+        "blackbox-exporter",
+        "collectd",
+        "alert-bridge",
+        "grafana",
+    },
     "canary": {"recommendation-traffic"},
 }
-OWN = {"airflow", "recommendation-api", "alert-bridge"}
+OWN = {"airflow", "recommendation-api", "alert-bridge", "collectd"}
 _SECRET = re.compile(r"(PASSWORD|TOKEN|SECRET|KEY|CREDENTIAL|ROBOTS)", re.IGNORECASE)
 
 
@@ -205,7 +213,7 @@ def test_every_foreign_image_has_a_version() -> None:
     for name, service in services().items():
         if "build" not in service:
             assert re.search(r":v?\d+\.?\d*", service["image"]), name
-    assert {service["build"]["target"] for service in services().values() if "build" in service} == OWN
+    assert {service["build"].get("target", "collectd") for service in services().values() if "build" in service} == OWN
 
 
 def test_the_example_of_settings_names_only_what_is_read() -> None:
@@ -239,7 +247,7 @@ def test_settings_have_the_names_that_programs_read() -> None:
 
 
 def _port_of(name: str) -> int:
-    ports = {"recommendation-api": 8000, "alert-bridge": 9095, "airflow-apiserver": 8080}
+    ports = {"recommendation-api": 8000, "alert-bridge": 9095, "airflow-apiserver": 8080, "collectd": 9103}
     if name in ports:
         return ports[name]
     asked = " ".join(services()[name]["healthcheck"]["test"])
