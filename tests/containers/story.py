@@ -95,7 +95,11 @@ class Story:
         wait("Prometheus sees Airflow", lambda: len(query('probe_success{job="airflow"} == 1')) == 4, 120)
         wait("the data's scores arrive", lambda: len(query("data_quality_score")) > 0, 60)
         wait("the bridge tells the current run", lambda: len(query("model_release_current_info")) == 1, 60)
-        self.tell("Prometheus sees every replica, the parts of Airflow, the data's scores and the current run")
+        counted = 'collectd_statsd_derive_total{statsd=~"airflow.*heartbeat"}'
+        wait("Airflow's own metrics arrive", lambda: len(query(counted)) > 0, 90)
+        self.tell(
+            "Prometheus sees every replica, Airflow's metrics, the parts of Airflow, the data's scores and the current run"
+        )
 
     def _release_with_losses(self, as_of: str, before: str) -> None:
         name = "second"
