@@ -9,6 +9,8 @@ from model_release.contract import Answer
 from model_release.errors import ArtifactInvalidError, InvalidInputError
 from model_release.registry import Registry
 
+UNKNOWN_USER = "nobody-has-this-id"  # gets what the run has for everybody
+
 
 def questions(golden: Sequence[GoldenRequest], count: int) -> list[GoldenRequest]:
     """Return the first ``count`` recorded requests for users: their answers are known from the day of training.
