@@ -36,6 +36,6 @@ else
     step "actionlint: workflows" actionlint
     step "zizmor: workflows' security" zizmor --offline --quiet .github/workflows
 fi
-# Two processes at least: one is mostly waiting for Airflow.
-processes=$(python -c 'import os; print(min(4, max(2, os.cpu_count() or 2)))')
+# Three processes at least: one is mostly waiting for Airflow, another for alerts to fire and to end.
+processes=$(python -c 'import os; print(min(4, max(3, os.cpu_count() or 3)))')
 exec python -m pytest -n "$processes" --dist loadscope --no-loadscope-reorder "$@"

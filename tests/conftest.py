@@ -20,8 +20,9 @@ settings.load_profile("project")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest: the tests with a running Airflow."""
-    items.sort(key=lambda item: not item.nodeid.startswith(_LIVE))
+    """Begin with what takes longest: the tests with a running Airflow, then files that have slow tests."""
+    slow = {item.path for item in items if item.get_closest_marker("slow") is not None}
+    items.sort(key=lambda item: (not item.nodeid.startswith(_LIVE), item.path not in slow))
 
 
 class _Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist is published without types

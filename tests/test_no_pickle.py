@@ -15,6 +15,8 @@ PACKAGES = (
     "model_release",
     "pipeline",
     "recommendation_api",
+    "alert_bridge",
+    "monitoring",
     "plugins",
     "dags",
     "scripts",

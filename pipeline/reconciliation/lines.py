@@ -102,7 +102,7 @@ def _sound() -> pl.Expr:
         & (pl.col("latency_ms") >= 0)
         & pl.col("known").is_not_null()
         & pl.col("items").is_not_null()
-        & ~pl.col("items").list.eval(pl.element().is_null()).list.any()
+        & (pl.col("items").list.drop_nulls().list.len() == pl.col("items").list.len())
         & pl.col("endpoint").is_in(["recommend", "similar"])
         & pl.col("variant").is_in(["current", "candidate", "degraded"])
         & (pl.col("run_id").is_null() | pl.col("run_id").str.contains(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from tests.live.installation import AS_OF, PIPELINE, Ended, Installation
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
 DAG, BRIEF = "asks_first", "asks_briefly"
+READING_SECONDS = 8.0  # an answer at once may meet a scheduler that has not heard of the deferral: decision 0072
 
 
 @pytest.fixture(scope="module")
@@ -28,11 +30,12 @@ def another(on_sale: Installation) -> str:
 
 
 def asked(installation: Installation, dag_run_id: str) -> dict[str, Any]:
-    """Wait for the question of a release; return it."""
+    """Wait for the question of a release, and for as long as a person needs to read it; return it."""
     path = f"/dags/{DAG}/dagRuns/{dag_run_id}/taskInstances/approval"
     installation.wait_until(
         "a person is asked", lambda: installation.rest.get(path).raise_for_status().json()["state"] == "deferred"
     )
+    time.sleep(READING_SECONDS)
     return dict(installation.rest.get(f"{path}/-1/hitlDetails").raise_for_status().json())
 
 
