@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +18,7 @@ from alert_bridge.database import NotStoredError
 from alert_bridge.intake import FullError, Intake
 from alert_bridge.metrics import Metrics, Reception
 from alert_bridge.webhook import NotJsonError, Webhook, parse
-from model_release.adapters.tokens import Tokens
+from model_release.adapters.tokens import Tokens, is_bearer, is_from_here
 from model_release.errors import InvalidInputError
 
 ALERTMANAGER_PATH = "/alertmanager"
@@ -57,13 +56,11 @@ class Door:
         """
         if self._tokens is None:
             host = request.client.host if request.client else ""
-            if "forwarded" in request.headers or "x-forwarded-for" in request.headers or not _is_loopback(host):
+            if not is_from_here(request.headers, host):
                 raise _RefusedError(403, "unauthorized", "without a token, only loopback may post")
-        else:
-            scheme, _, given = request.headers.get("authorization", "").partition(" ")
-            if scheme.lower() != "bearer" or not self._tokens.accept(given.strip()):
-                challenge = {"WWW-Authenticate": "Bearer"}
-                raise _RefusedError(401, "unauthorized", "needs the header Authorization: Bearer TOKEN", challenge)
+        elif not is_bearer(self._tokens, request.headers.get("authorization", "")):
+            challenge = {"WWW-Authenticate": "Bearer"}
+            raise _RefusedError(401, "unauthorized", "needs the header Authorization: Bearer TOKEN", challenge)
         if target is None:
             return self._targets
         if target not in self._targets:
@@ -165,10 +162,3 @@ def _problem(refused: _RefusedError) -> Response:
     body = {"type": "about:blank", "title": refused.outcome.replace("_", " "), "status": refused.status}
     content = json.dumps({**body, "detail": refused.detail})
     return Response(content, refused.status, dict(refused.headers or {}), media_type="application/problem+json")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

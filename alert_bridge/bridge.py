@@ -21,7 +21,7 @@ from alert_bridge.release_state import ReleaseState
 from alert_bridge.settings import PREFIX, Settings
 from alert_bridge.targets import targets_of
 from alert_bridge.words import Links
-from model_release.adapters.tokens import FixedToken, TokenFile, Tokens
+from model_release.adapters.tokens import tokens_of
 
 _DAY, _HOUR = 86_400.0, 3_600.0
 _log = logging.getLogger(__name__)
@@ -86,7 +86,8 @@ class Bridge:
         shown = CollectorRegistry()
         for source in (self._metrics.registry, QueueState(partial(depth, self.database)), ReleaseState(settings.paths)):
             shown.register(source)
-        door = Door(_tokens(settings), [one.name for one in self._targets], settings.body_kilobytes * 1024)
+        tokens = tokens_of(settings.token, settings.token_file, f"{PREFIX}TOKEN")
+        door = Door(tokens, [one.name for one in self._targets], settings.body_kilobytes * 1024)
         intake = Intake(self.database, settings.queue_messages, time.time)
         return create_app(door, intake, self._metrics, shown, wake=self._wake, alive=self._alive)
 
@@ -118,9 +119,3 @@ class Bridge:
                 _log.error("old alerts can't be forgotten: %s", error)
             if self._stop.wait(_HOUR):
                 return
-
-
-def _tokens(settings: Settings) -> Tokens | None:
-    if settings.token_file is not None:
-        return TokenFile(settings.token_file, f"{PREFIX}TOKEN_FILE")
-    return FixedToken(settings.token.get_secret_value()) if settings.token is not None else None

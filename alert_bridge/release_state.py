@@ -16,8 +16,9 @@ from prometheus_client.registry import Collector
 
 from model_release.adapters.file_ledger import FileLedger
 from model_release.adapters.file_registry import FileRegistry
-from model_release.adapters.reconciliation_files import newest_reconciliation, parse_reconciliation
-from model_release.errors import InvalidInputError, StateCorruptError, StateError
+from model_release.adapters.files import mark_of
+from model_release.adapters.reconciliation_files import newest_reconciliation, read_reconciliation
+from model_release.errors import StateCorruptError, StateError
 from model_release.evidence import Missing, Reconciliation
 from model_release.ledger import LedgerEntry
 from model_release.open_releases import last_released, open_releases
@@ -70,11 +71,11 @@ class ReleaseState(Collector):
         date = newest_reconciliation(self._paths)
         if isinstance(date, Missing):
             return None
-        try:
-            return parse_reconciliation(self._paths.reconciliation_of(date).read_bytes(), date)
-        except (InvalidInputError, OSError) as error:
-            _log.warning("the reconciliation of %s can't be used: %s", date, error)
+        found = read_reconciliation(self._paths, date)
+        if isinstance(found, Missing):
+            _log.warning("%s", found.reason)
             return None
+        return found
 
 
 class _Kept(Generic[_T]):
@@ -86,18 +87,11 @@ class _Kept(Generic[_T]):
         self._kept: tuple[tuple[int, int, int] | None, _T] | None = None
 
     def read(self) -> _T:
-        mark = self._mark()
+        mark = mark_of(self._path)
         if self._kept is None or mark is None or self._kept[0] != mark:
             self._kept = None
             self._kept = (mark, self._read())
         return self._kept[1]
-
-    def _mark(self) -> tuple[int, int, int] | None:
-        try:
-            found = self._path.stat()
-        except FileNotFoundError:
-            return None
-        return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _of_registry(registry: Registry) -> Iterator[Metric]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from alert_bridge.webhook import Alert, Webhook
+from model_release.contract import utc_text
 from model_release.messages import linked
 from model_release.report.neutral import cut, for_robot
 
@@ -114,7 +115,7 @@ def _where(alert: Alert, between: str) -> str:
 
 
 def _firing_lines(alert: Alert, base: str, links: Links) -> list[str]:
-    lines = [f"since {_utc(alert.starts_at)}"]
+    lines = [f"since {utc_text(alert.starts_at)}"]
     lines += [_harmless(line) for line in alert.annotations.get("description", "").splitlines() if line.strip()]
     pages = [linked(silence_link(base, alert.labels), "Silence", instead="see Alertmanager")] if _is_http(base) else []
     runbook = _runbook(alert.annotations.get("runbook", ""), links.runbooks_url)
@@ -143,13 +144,9 @@ def _harmless(line: str) -> str:
 
 def _duration(alert: Alert) -> str:
     if alert.ends_at is None or alert.ends_at < alert.starts_at:
-        return f"since {_utc(alert.starts_at)}"
+        return f"since {utc_text(alert.starts_at)}"
     lasted = dt.timedelta(seconds=round((alert.ends_at - alert.starts_at).total_seconds()))
-    return f"from {_utc(alert.starts_at)} to {_utc(alert.ends_at)}, {lasted}"
-
-
-def _utc(at: dt.datetime) -> str:
-    return f"{at.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return f"from {utc_text(alert.starts_at)} to {utc_text(alert.ends_at)}, {lasted}"
 
 
 def _sign(alert: Alert) -> str:

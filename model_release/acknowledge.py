@@ -18,10 +18,11 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from model_release.adapters.alertmanager import opened
 from model_release.adapters.alertmanager_silences import alerts_and_silences, set_silence
+from model_release.adapters.http_source import opened
 from model_release.adapters.sources import ALERTMANAGER_URL, Sources
 from model_release.command import DONE, attempt, checked, parser_of, usage
+from model_release.contract import utc_now, utc_text
 from model_release.errors import ConfigurationError, InvalidInputError, NotFiringError
 from model_release.evidence import Alert
 from model_release.gate.options import console
@@ -93,7 +94,7 @@ def _list(sources: Sources) -> int:
     table = Table("alert", "fingerprint", "since", "state", "labels")
     for alert in sorted(alerts, key=lambda one: (one.labels.get("alertname", ""), one.starts_at)):
         labels = ", ".join(f"{name}={text}" for name, text in sorted(alert.labels.items()) if name != "alertname")
-        name, since = alert.labels.get("alertname", ""), _utc(alert.starts_at)
+        name, since = alert.labels.get("alertname", ""), utc_text(alert.starts_at)
         row = (name, alert.fingerprint, since, _state(alert, by_id), labels)
         table.add_row(*map(Text, row))  # a label is no markup
     console().print(table)
@@ -104,7 +105,7 @@ def _state(alert: Alert, by_id: dict[str, Silence]) -> str:
     known = [by_id[name] for name in alert.silenced_by if name in by_id]
     if known:
         last = max(known, key=lambda silence: silence.ends_at)
-        return f"silenced by {last.created_by} until {_utc(last.ends_at)}: {last.comment}"
+        return f"silenced by {last.created_by} until {utc_text(last.ends_at)}: {last.comment}"
     if alert.silenced:
         return "silenced"
     return "inhibited" if alert.inhibited else "firing"
@@ -112,7 +113,7 @@ def _state(alert: Alert, by_id: dict[str, Silence]) -> str:
 
 def _acknowledge(sources: Sources, options: argparse.Namespace) -> int:
     alerts, silences = asyncio.run(alerts_and_silences(sources))
-    now = dt.datetime.now(dt.UTC)
+    now = utc_now()
     for alert in _named(alerts, options.alert):
         wanted = _wanted(alert, silences, options, now)
         told = f"{alert.labels.get('alertname', '')} {alert.fingerprint}"
@@ -121,13 +122,13 @@ def _acknowledge(sources: Sources, options: argparse.Namespace) -> int:
             continue
         silence_id = asyncio.run(_told(sources, wanted))
         again = "extended" if wanted.id is not None else "acknowledged"
-        sys.stdout.write(f"{told}: {again} until {_utc(wanted.ends_at)} by {options.by}, silence {silence_id}\n")
+        sys.stdout.write(f"{told}: {again} until {utc_text(wanted.ends_at)} by {options.by}, silence {silence_id}\n")
     sys.stdout.write("until then it sends no message and starts no rollback\n")
     return DONE
 
 
 async def _told(sources: Sources, wanted: Wanted) -> str:
-    async with opened(sources) as source:
+    async with opened("Alertmanager", sources) as source:
         return await set_silence(source, wanted)
 
 
@@ -152,10 +153,6 @@ def _named(alerts: Sequence[Alert], named: str) -> list[Alert]:
     close = difflib.get_close_matches(named, firing, n=1)
     hint = f", did you mean {close[0]!r}?" if close else f"; firing are {', '.join(firing) or 'none'}"
     raise NotFiringError(f"no alert {named!r} fires{hint}")
-
-
-def _utc(at: dt.datetime) -> str:
-    return f"{at.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 if __name__ == "__main__":

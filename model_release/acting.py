@@ -12,9 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from model_release.contract import utc_text
 from model_release.errors import InvalidInputError
 from model_release.evidence import Alert
-from model_release.firings import CRITICAL, Firing, State, concerning, exact, name_of, short, state_of, utc
+from model_release.firings import CRITICAL, Firing, State, concerning, exact, name_of, short, state_of
 from model_release.identifiers import check_run_id, release_id_for
 from model_release.ledger import Event, LedgerEntry, of_release
 from model_release.registry import Candidate, Registry
@@ -66,10 +67,10 @@ def react(
         by: who decides.
         at: the time now.
     """
-    known = list(entries)
+    known, decided = list(entries), _decisions(entries)
     news: list[LedgerEntry] = []
     for alert in concerning(alerts):
-        if _decision(_decisions(known), alert) is not None:
+        if _decision(decided, alert) is not None:
             continue
         action, reason = _reaction(alert, registry, known)
         entry = LedgerEntry(
@@ -84,6 +85,7 @@ def react(
         )
         known.append(entry)
         news.append(entry)
+        decided |= _decisions([entry])
     return news
 
 
@@ -130,12 +132,12 @@ def _about_current(alert: Alert, registry: Registry, known: Sequence[LedgerEntry
     current, latch = registry.current, registry.latch
     assert current is not None  # noqa: S101  (the caller has looked)
     if alert.starts_at < current.since:
-        return None, f"it began before run {current.run_id} became current, at {utc(current.since)}"
+        return None, f"it began before run {current.run_id} became current, at {utc_text(current.since)}"
     before = [entry for entry in _acted(known, current.run_id, "rollback") if entry.generation == current.generation]
     if before:
         return None, f"run {current.run_id} is being rolled back already, by {before[0].details['dag_run_id']}"
     if latch is not None and not (current.since > latch.since and not _came_back(registry)):
-        return None, f"the latch is set since {utc(latch.since)} by {latch.by}: a person decides what comes next"
+        return None, f"the latch is set since {utc_text(latch.since)} by {latch.by}: a person decides what comes next"
     if registry.last_good_run_id() is None:
         return None, "there is no earlier run that served well: nothing to go back to"
     return "rollback", f"run {current.run_id} is current: it is rolled back"
@@ -144,7 +146,7 @@ def _about_current(alert: Alert, registry: Registry, known: Sequence[LedgerEntry
 def _about_candidate(alert: Alert, candidate: Candidate, known: Sequence[LedgerEntry]) -> tuple[Action | None, str]:
     since = _trial_since(candidate, known)
     if alert.starts_at < since:
-        return None, f"it began before run {candidate.run_id} went on trial, at {utc(since)}"
+        return None, f"it began before run {candidate.run_id} went on trial, at {utc_text(since)}"
     before = [entry for entry in _acted(known, candidate.run_id, "end_trial") if entry.at >= since]
     if before:
         return None, f"the trial of run {candidate.run_id} is being ended already, by {before[0].details['dag_run_id']}"
@@ -232,7 +234,7 @@ def _conf(entry: LedgerEntry) -> dict[str, Any]:
     """Return the form of the rollback; a text of an alert must not become a template there."""
     details = entry.details
     since = dt.datetime.fromisoformat(details["starts_at"])
-    said = f"alert {details['alertname']} fires since {utc(since)}, {entry.reason}"
+    said = f"alert {details['alertname']} fires since {utc_text(since)}, {entry.reason}"
     told = f"{said}. {details['summary']}" if details["summary"] else said
     return {
         "reason": told.translate(str.maketrans("{}", "()"))[:_LONGEST_REASON],

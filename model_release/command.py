@@ -10,10 +10,12 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from model_release.errors import InvalidInputError, ModelReleaseError
 
 DONE, FAILED, USAGE = 0, 1, 2
+_Read = TypeVar("_Read")
 
 
 def parser_of(module: str, description: str | None) -> argparse.ArgumentParser:
@@ -23,10 +25,10 @@ def parser_of(module: str, description: str | None) -> argparse.ArgumentParser:
     )
 
 
-def checked(rule: Callable[[str], str]) -> Callable[[str], str]:
+def checked(rule: Callable[[str], _Read]) -> Callable[[str], _Read]:
     """Return ``rule`` as the ``type`` of an option: what it refuses is wrong usage, in its own words."""
 
-    def convert(text: str) -> str:
+    def convert(text: str) -> _Read:
         try:
             return rule(text)
         except InvalidInputError as error:

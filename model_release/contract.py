@@ -220,3 +220,8 @@ class Problem(BaseModel):
 def utc_now() -> dt.datetime:
     """Return the time now, in UTC; the one place where a default clock comes from."""
     return dt.datetime.now(dt.UTC)
+
+
+def utc_text(at: dt.datetime) -> str:
+    """Return a time for people, to the second."""
+    return f"{at.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from model_release.changes import last_change
+from model_release.contract import utc_text
 from model_release.errors import GenerationConflictError, OutdatedReleaseError
 from model_release.identifiers import put_back_id
 from model_release.ledger import Event, Ledger, LedgerEntry, of_release
@@ -78,8 +79,8 @@ def check_not_outdated(
     if asked_at >= theirs:
         return
     raise OutdatedReleaseError(
-        f"release {release_id!r} was asked for at {_utc(asked_at)}; {last.run_id or 'no run'} is current by release "
-        f"{last.release_id!r}, asked for later, at {_utc(theirs)}: an older release that is cleared, repeated or made up "
+        f"release {release_id!r} was asked for at {utc_text(asked_at)}; {last.run_id or 'no run'} is current by release "
+        f"{last.release_id!r}, asked for later, at {utc_text(theirs)}: an older release that is cleared, repeated or made up "
         "for moves nothing. To release a run all the same, trigger a new DAG run, and name the run in run_id"
     )
 
@@ -155,7 +156,3 @@ def _is_of(change: LedgerEntry, release_id: str) -> bool:
 
 def _makes_current(entry: LedgerEntry) -> bool:
     return entry.event is Event.COMMITTED and entry.mode == "primary"
-
-
-def _utc(at: dt.datetime) -> str:
-    return f"{at.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S} UTC"

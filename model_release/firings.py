@@ -56,8 +56,3 @@ def short(text: str) -> str:
 def exact(at: dt.datetime) -> str:
     """Return a time for the ledger's details: the same text for the same moment, whatever its zone."""
     return at.astimezone(dt.UTC).isoformat()
-
-
-def utc(at: dt.datetime) -> str:
-    """Return a time for people."""
-    return f"{at.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S} UTC"

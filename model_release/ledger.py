@@ -43,6 +43,20 @@ class Event(enum.StrEnum):
     ALERT_RECOVERED = "alert_recovered"  # what it was about is good again
 
 
+# What may be told of before anything was registered: a first DAG run whose data is not there, or bad, for example.
+BEFORE_ANY_REGISTRY = frozenset(
+    {
+        Event.FAILED,
+        Event.NOTIFIED,
+        Event.DEVIATED,
+        Event.RECOVERED,
+        Event.ALERT_LEFT,
+        Event.ALERT_FIRED,
+        Event.ALERT_SILENCED,
+        Event.ALERT_UNSILENCED,
+        Event.ALERT_RECOVERED,
+    }
+)
 # Each of them is news whenever it happens, even in the same words.
 _EVERY_TIME = frozenset(
     {

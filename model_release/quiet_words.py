@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import assert_never
 
 from model_release.ledger import Event, LedgerEntry
-from model_release.messages import Message
+from model_release.messages import Message, linked
 from model_release.report.neutral import cut, for_robot
 
 _TOLD = frozenset({Event.ALERT_SILENCED, Event.ALERT_UNSILENCED, Event.ALERT_RECOVERED})
@@ -37,7 +37,7 @@ def compose(news: Sequence[LedgerEntry], entries: Sequence[LedgerEntry], *, link
     lines = [cut(for_robot(_line(entry)), _LINE_BYTES) for entry in news[:_MOST_LINES]]
     if len(news) > _MOST_LINES:
         lines.append(f"... and {len(news) - _MOST_LINES} more in the ledger")
-    text = "\n".join([f"**{title}**", *lines, "", f"[DAG run]({link})"])
+    text = "\n".join([f"**{title}**", *lines, "", linked(link)])
     return Message(title=title, markdown=text, good=events == {Event.ALERT_RECOVERED}, fact=_claim(news[-1]))
 
 

@@ -105,7 +105,7 @@ def plan(seen: Seen, rules: Rules) -> Plan:
     loud = [alert.labels for alert in about_data(seen.alerts)]
     for one in seen.silences:
         ours = one.state == "active" and one.created_by == OWNER and one.labels is not None and one.labels not in loud
-        if ours and _good_again(one.labels or {}, seen):
+        if ours and _good_score(one.labels or {}, seen) is not None:
             expired.append(one.id)
     return Plan(tuple(wanted), tuple(expired))
 
@@ -174,14 +174,15 @@ def _is_to_be_heard(alert: Alert, seen: Seen, rules: Rules) -> bool:
     return bool(last) and seen.now - last[-1] < dt.timedelta(hours=rules.pause_hours)
 
 
-def _good_again(labels: Mapping[str, str], seen: Seen) -> bool:
-    """Whether it is certain that the data is good: that an alert is gone may also mean that nobody measures any more."""
+def _good_score(labels: Mapping[str, str], seen: Seen) -> float | None:
+    """Return the score of data that is certainly good again; None: an alert may also be gone because nobody measures."""
     names = {alert.labels.get("alertname") for alert in seen.alerts}
     table = labels.get("table", "")
     if WATCHDOG not in names or _UNREADABLE in names or isinstance(seen.quality, Missing):
-        return False
+        return None
     others = [alert for alert in about_data(seen.alerts) if alert.labels.get("table") == table]
-    return not others and math.isfinite(seen.quality.scores.get(table, math.nan))
+    score = seen.quality.scores.get(table, math.nan)
+    return None if others or not math.isfinite(score) else score
 
 
 def _silenced(seen: Seen, *, dag: str, by: str) -> Iterator[LedgerEntry]:
@@ -199,17 +200,16 @@ def _over(seen: Seen, *, by: str) -> Iterator[LedgerEntry]:
     firing = {alert.fingerprint for alert in about_data(seen.alerts)}
     for fingerprint, opened in _open(seen.entries).items():
         labels, silence_id = opened.details["labels"], opened.details["silence_id"]
+        details = dict(opened.details)
         if fingerprint in firing:
             if active_of(seen.silences, labels, OWNER):
                 continue
             event, what = Event.ALERT_UNSILENCED, f"silence {silence_id} is over, and it still fires"
-        elif _good_again(labels, seen) and not isinstance(seen.quality, Missing):
+        elif (score := _good_score(labels, seen)) is not None:
             event, what = Event.ALERT_RECOVERED, f"is over (silence {silence_id})"
+            details["score"] = score
         else:
             continue
-        details = dict(opened.details)
-        if event is Event.ALERT_RECOVERED and not isinstance(seen.quality, Missing):
-            details["score"] = seen.quality.scores[labels["table"]]
         yield LedgerEntry(
             at=seen.now,
             event=event,

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from model_release import registry as transitions
 from model_release.attendance import without
 from model_release.changes import Commit, last_change, note_change, run_of, update
+from model_release.contract import utc_text
 from model_release.errors import IllegalMoveError, InvalidInputError, RunNotFoundError
 from model_release.fencing import check_no_later_trial, check_not_superseded
 from model_release.identifiers import put_back_id
@@ -184,7 +185,7 @@ def _check_not_overtaken(registry: Registry, entries: Sequence[LedgerEntry], *, 
         return
     raise IllegalMoveError(
         f"{_named(then.run_id if then else None)} was current when this rollback was asked for "
-        f"({_utc(asked_at)}), {_named(last.run_id)} is now, since {_utc(last.at)} (release {last.release_id!r}): "
+        f"({utc_text(asked_at)}), {_named(last.run_id)} is now, since {utc_text(last.at)} (release {last.release_id!r}): "
         "somebody went first. Nothing is changed. Look at what is served; to go back from there, ask again, or name "
         "the run to go back to"
     )
@@ -192,7 +193,3 @@ def _check_not_overtaken(registry: Registry, entries: Sequence[LedgerEntry], *, 
 
 def _named(run_id: str | None) -> str:
     return "no run" if run_id is None else f"run {run_id!r}"
-
-
-def _utc(at: dt.datetime) -> str:
-    return f"{at.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S} UTC"

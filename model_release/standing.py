@@ -10,7 +10,7 @@ import datetime as dt
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from model_release.ledger import Event, LedgerEntry
-from model_release.messages import Message
+from model_release.messages import Message, linked
 from model_release.reconcile_state import CANDIDATE, Fact
 
 _LONGEST_TEXT = 600
@@ -160,7 +160,7 @@ def compose(news: Sequence[LedgerEntry], entries: Sequence[LedgerEntry], *, link
     lines += [f"{_line(entry)}, told before" for entry in older]
     hidden = len(lines) - _MOST_LINES
     lines = lines[:_MOST_LINES] + ([f"... and {hidden} more in the ledger"] if hidden > 0 else [])
-    text = "\n".join([f"**{title}**", *lines, "", f"[DAG run]({link})"])
+    text = "\n".join([f"**{title}**", *lines, "", linked(link)])
     return Message(title=title, markdown=text, good=not still, fact=_claim(news[-1]))
 
 

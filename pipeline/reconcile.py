@@ -29,7 +29,7 @@ from model_release.contract import utc_now
 from model_release.errors import InvalidInputError
 from model_release.paths import ReleasePaths
 from model_release.policy import Tolerance, default_policy_path, load_policy
-from model_release.reconciling.document import Document, TakenFacts, local, render, schema
+from model_release.reconciling.document import Document, TakenFacts, render, schema
 from model_release.reconciling.verdict import conclude, of_counts
 from model_release.reconciling.words import describe
 from pipeline.config import PipelineConfig, load_config
@@ -124,13 +124,13 @@ def _document(
     return Document(
         schema_version=1,
         date=day.date,
-        written_at=local(now, day.zone),
+        written_at=now.astimezone(day.zone),
         status=status,
         problems=problems,
         complete=day.over(now),
         zone=day.zone.key,
-        window_start=local(day.start, day.zone),
-        window_end=local(day.end, day.zone),
+        window_start=day.start.astimezone(day.zone),
+        window_end=day.end.astimezone(day.zone),
         tolerance=tolerance,
         **parts,
     )
@@ -165,7 +165,7 @@ def _did(
     end = min(day.end, now)
     if interactions is not None and wanted != "events" and given.newest is not None and given.newest < end - latest:
         missing.append(
-            f"the interactions end {local(given.newest, day.zone):%Y-%m-%d %H:%M}, more than {latest.total_seconds() / 3600:g} "
+            f"the interactions end {given.newest.astimezone(day.zone):%Y-%m-%d %H:%M}, more than {latest.total_seconds() / 3600:g} "
             "hours before the day does: the rest may still come"
         )
     use_interactions = wanted != "events" and interactions is not None
@@ -186,7 +186,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument(
         "--date",
         metavar="DATE",
-        type=checked(lambda text: parse_date(text).isoformat()),
+        type=checked(parse_date),
         help="a day in source.timezone; default: the last one that is over",
     )
     found.add_argument("--so-far", action="store_true", help="take a day that has not ended as it is now")
@@ -202,18 +202,19 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    options = parser().parse_args(arguments)
+    command = parser()
+    options = command.parse_args(arguments)
     if options.schema:
         sys.stdout.write(json.dumps(schema(), indent=2) + "\n")
         return DONE
     log_to_terminal()
     now = utc_now()
-    with usage(parser()):
+    with usage(command):
         config = load_config(options.config)
         tolerance = load_policy(options.policy or default_policy_path()).tolerance
         sources = Sources.from_environment()
         replicas = [RecommendationApiClient(url) for url in options.replica]
-        date = parse_date(options.date) if options.date else newest_complete(now, config.source.zone)
+        date = options.date or newest_complete(now, config.source.zone)
         check_day(Day(date, config.source.zone), now, so_far=options.so_far)
 
     def work() -> int:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Self
 
 from fastapi import Depends, HTTPException, Request
-from pydantic import SecretStr
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from model_release.adapters.tokens import FixedToken, TokenFile, Tokens
+from model_release.adapters.tokens import Tokens, is_bearer, is_from_here, tokens_of
 from recommendation_api.problems import http_problem
 from recommendation_api.settings import EVENTS_TOKEN, RELOAD_TOKEN, Settings
 
@@ -51,7 +48,7 @@ class Right:
             what="reload and lease",
             body="a reload or a lease",
             largest_body=LARGEST_BODY,
-            tokens=_tokens(settings.reload_token, settings.reload_token_file, RELOAD_TOKEN),
+            tokens=tokens_of(settings.reload_token, settings.reload_token_file, RELOAD_TOKEN),
             development=settings.development,
         )
 
@@ -63,7 +60,7 @@ class Right:
             what="events",
             body="a batch of events",
             largest_body=LARGEST_BATCH,
-            tokens=_tokens(settings.events_token, settings.events_token_file, EVENTS_TOKEN),
+            tokens=tokens_of(settings.events_token, settings.events_token_file, EVENTS_TOKEN),
             development=settings.development,
         )
 
@@ -75,16 +72,13 @@ class Right:
         """
         host = request.client.host if request.client else "unknown"
         if self.tokens is None:
-            # behind a proxy everybody comes from loopback
-            direct = not any(name in request.headers for name in ("forwarded", "x-forwarded-for"))
-            if self.development and direct and _is_loopback(host):
+            if self.development and is_from_here(request.headers, host):
                 return f"api:{host}"
             raise HTTPException(
                 403,
                 f"no {self.variable} is configured: {self.what} are refused, except from loopback in development",
             )
-        scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not self.tokens.accept(given.strip()):
+        if not is_bearer(self.tokens, request.headers.get("authorization", "")):
             raise HTTPException(401, f"needs the header Authorization: Bearer <{self.variable}>", headers=_CHALLENGE)
         return f"api:{host}"
 
@@ -92,19 +86,6 @@ class Right:
         """Raise ``HTTPException`` 413 for a body that is too long."""
         if length > self.largest_body:
             raise HTTPException(413, f"{self.body} has at most {self.largest_body} bytes")
-
-
-def _tokens(token: SecretStr | None, file: Path | None, variable: str) -> Tokens | None:
-    if file is not None:
-        return TokenFile(file, f"{variable}_FILE")
-    return FixedToken(token.get_secret_value()) if token is not None else None
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class Guard:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
-from model_release.adapters.tokens import check_token, read_tokens
+from model_release.adapters.tokens import check_token, given_once, read_tokens
 from model_release.errors import ConfigurationError
 from model_release.explain import explain
 from model_release.exposures import OUTCOME_TYPE_PATTERN
@@ -142,10 +142,8 @@ def _variable(location: Sequence[int | str]) -> str:
 
 
 def _token(env: Mapping[str, str], name: str, variable: str) -> dict[str, object]:
-    direct, file = env.get(variable), env.get(f"{variable}_FILE")
-    if direct and file:
-        raise ConfigurationError(f"{variable} and {variable}_FILE are both set: give the token once")
+    direct, file = given_once(env, variable)
     if file:
-        read_tokens(Path(file), f"{variable}_FILE")
-        return {f"{name}_file": Path(file)}
+        read_tokens(file, f"{variable}_FILE")
+        return {f"{name}_file": file}
     return {name: check_token(direct, variable)} if direct else {}

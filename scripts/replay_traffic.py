@@ -17,9 +17,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from model_release.adapters.tokens import read_tokens
+from model_release.adapters.tokens import given_once, read_tokens
 from model_release.command import DONE, FAILED, attempt, checked, usage
-from model_release.errors import ConfigurationError
 from pipeline.config import load_config
 from pipeline.reconciliation.day import parse_date
 from scripts.replay import Pace, Replay, plan
@@ -35,10 +34,8 @@ def token_of(environment: Mapping[str, str]) -> str | None:
     Raises:
         ConfigurationError: both are set, or the file can't be read.
     """
-    direct, file = environment.get(TOKEN), environment.get(f"{TOKEN}_FILE")
-    if direct and file:
-        raise ConfigurationError(f"{TOKEN} and {TOKEN}_FILE are both set: give the token once")
-    return read_tokens(Path(file), f"{TOKEN}_FILE")[0].decode() if file else direct or None
+    direct, file = given_once(environment, TOKEN)
+    return read_tokens(file, f"{TOKEN}_FILE")[0].decode() if file else direct
 
 
 def parser() -> argparse.ArgumentParser:
@@ -51,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument(
         "--date",
         metavar="DATE",
-        type=checked(lambda text: parse_date(text).isoformat()),
+        type=checked(parse_date),
         help="a day of the log, in source.timezone; default: its last one",
     )
     found.add_argument("--url", action="append", metavar="URL", help=f"a replica; repeatable; default: {_HERE}")
@@ -82,16 +79,16 @@ def _whole(text: str) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    options = parser().parse_args(arguments)
+    command = parser()
+    options = command.parse_args(arguments)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts jobs in the background without it
-    with usage(parser()):
+    with usage(command):
         config = load_config(options.config)
-        date = parse_date(options.date) if options.date else None
         pace = Pace(speed=options.speed, concurrency=options.concurrency, k=options.k)
         replay = Replay(options.url or [_HERE], pace, token=token_of(os.environ), events=not options.no_events)
 
     def work() -> int:
-        visits = plan(config, date, options.users)
+        visits = plan(config, options.date, options.users)
         print(f"{len(visits):,} visits of {len({visit.user for visit in visits}):,} users", flush=True)
         try:
             asyncio.run(replay.run(visits))

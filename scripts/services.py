@@ -3,29 +3,62 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import random
 import signal
 import socket
 import subprocess
+import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 PROJECT = Path(__file__).resolve().parent.parent
 STOP_SECONDS = 20.0
+PORTS = range(15_000, 32_000)  # below those that systems give to outgoing connections and to "any port"
+_kept: list[IO[bytes]] = []  # a port is this process's as long as its file is open
 
 
 class StackError(RuntimeError):
     """A service did not come up, or went down; the message shows the end of its log."""
 
 
-def free_port() -> int:
-    """Return a TCP port of loopback that nothing listens on now."""
+def free_port(among: Sequence[int] = PORTS) -> int:
+    """Return a TCP port of loopback that nothing listens on, and that nobody else is given while this process lives.
+
+    Raises:
+        StackError: none of them is free.
+    """
+    for port in random.sample(among, len(among)):
+        if _nothing_listens(port) and _keep(port):
+            return port
+    raise StackError(f"none of {len(among)} ports is free")
+
+
+def _nothing_listens(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: old connections don't matter
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _keep(port: int) -> bool:
+    folder = Path(tempfile.gettempdir()) / f"ports-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    file = (folder / str(port)).open("ab")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return False
+    _kept.append(file)
+    return True
 
 
 @dataclass

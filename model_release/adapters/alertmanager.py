@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, RootModel
 
-from model_release.adapters.http_source import HttpSource
-from model_release.adapters.sources import ALERTMANAGER_URL, Sources
+from model_release.adapters.http_source import HttpSource, opened
+from model_release.adapters.sources import Sources
 from model_release.errors import ConfigurationError, EvidenceError
 from model_release.evidence import Alert, Missing
 
@@ -43,27 +40,10 @@ class _Alerts(RootModel[tuple[_Alert, ...]]):
     """A JSON list, without an envelope."""
 
 
-@asynccontextmanager
-async def opened(sources: Sources, *, deadline: float | None = None) -> AsyncIterator[HttpSource]:
-    """Give the Alertmanager of ``sources``; ``deadline`` is a time of the event loop, None: their own time from now.
-
-    Raises:
-        ConfigurationError: none is named there.
-    """
-    if sources.alertmanager_url is None:
-        raise ConfigurationError(f"{ALERTMANAGER_URL} is not set: Alertmanager can't be asked")
-    seconds = sources.timeout_seconds
-    until = asyncio.get_running_loop().time() + seconds if deadline is None else deadline
-    async with HttpSource(
-        "Alertmanager", sources.alertmanager_url, sources.alertmanager_token, deadline=until, limit_seconds=seconds
-    ) as source:
-        yield source
-
-
 async def firing(sources: Sources, *, deadline: float | None = None) -> tuple[Alert, ...] | Missing:
     """Return what :func:`alerts` gives; Missing also where no Alertmanager is named."""
     try:
-        async with opened(sources, deadline=deadline) as source:
+        async with opened("Alertmanager", sources, deadline=deadline) as source:
             return await alerts(source)
     except ConfigurationError as error:
         return Missing(str(error))

@@ -9,8 +9,8 @@ from urllib.parse import quote
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, RootModel
 
-from model_release.adapters.alertmanager import alerts, opened
-from model_release.adapters.http_source import HttpSource
+from model_release.adapters.alertmanager import alerts
+from model_release.adapters.http_source import HttpSource, opened
 from model_release.adapters.sources import Sources
 from model_release.errors import AlertsUnavailableError, EvidenceError
 from model_release.evidence import Alert, Missing
@@ -58,7 +58,7 @@ async def alerts_and_silences(sources: Sources) -> tuple[tuple[Alert, ...], list
         ConfigurationError: no Alertmanager is named.
         AlertsUnavailableError: it gave no usable answer.
     """
-    async with opened(sources) as source:
+    async with opened("Alertmanager", sources) as source:
         found = await alerts(source)
         if isinstance(found, Missing):
             raise AlertsUnavailableError(found.reason)
@@ -72,7 +72,7 @@ async def carry_out(sources: Sources, plan: Plan) -> None:
         ConfigurationError: no Alertmanager is named.
         AlertsUnavailableError: it did not take all of it; what it took stays.
     """
-    async with opened(sources) as source:
+    async with opened("Alertmanager", sources) as source:
         for wanted in plan.wanted:
             await set_silence(source, wanted)
         for silence_id in plan.expired:

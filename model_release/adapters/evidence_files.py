@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from model_release.adapters.files import mark_of
 from model_release.adapters.per_user_values import PER_USER_NAME, SUMMARY_NAME
 from model_release.adapters.reconciliation_files import newest_reconciliation
 from model_release.artifact import MANIFEST_NAME
@@ -30,13 +31,5 @@ def evidence_files(paths: ReleasePaths, run_id: str) -> tuple[Path, ...]:
 
 def fingerprint(paths: ReleasePaths, run_id: str) -> str:
     """Return a text that changes when one of the files is written, appears or goes; a few microseconds."""
-    seen = [_mark(path) for path in evidence_files(paths, run_id)]
+    seen = [mark_of(path) for path in evidence_files(paths, run_id)]
     return hashlib.sha256(repr(seen).encode()).hexdigest()[:16]
-
-
-def _mark(path: Path) -> tuple[int, int, int] | None:
-    try:
-        facts = path.stat()
-    except OSError:
-        return None
-    return facts.st_ino, facts.st_mtime_ns, facts.st_size

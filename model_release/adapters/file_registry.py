@@ -12,27 +12,12 @@ from model_release.adapters.file_ledger import FileLedger
 from model_release.adapters.files import write_atomic
 from model_release.errors import StateBusyError, StateCorruptError
 from model_release.explain import explain_all
-from model_release.ledger import Event
+from model_release.ledger import BEFORE_ANY_REGISTRY
 from model_release.paths import ReleasePaths
 from model_release.registry import Registry, Transition, expect
 
 # Every field of a registry has a default: without these, `{}` would read as an empty one.
 _ALWAYS_WRITTEN = frozenset({"schema_version", "generation", "current", "candidate", "latch", "history", "runs"})
-
-# What a ledger may tell of before anything was registered: a first DAG run whose data is not there, or bad, for example.
-_BEFORE_ANY_REGISTRY = frozenset(
-    {
-        Event.FAILED,
-        Event.NOTIFIED,
-        Event.DEVIATED,
-        Event.RECOVERED,
-        Event.ALERT_LEFT,
-        Event.ALERT_FIRED,
-        Event.ALERT_SILENCED,
-        Event.ALERT_UNSILENCED,
-        Event.ALERT_RECOVERED,
-    }
-)
 
 
 class FileRegistry:
@@ -105,7 +90,7 @@ class FileRegistry:
     def _nothing_yet(self) -> Registry:
         # Read as empty, a lost registry would let the next release pass as a first one without comparison.  What failed, and
         # whom people were told of, before anything was registered does not need a registry.
-        if any(entry.event not in _BEFORE_ANY_REGISTRY for entry in self._ledger.read()):
+        if any(entry.event not in BEFORE_ANY_REGISTRY for entry in self._ledger.read()):
             raise StateCorruptError(
                 f"{self._path} is missing although {self._ledger.path.name} tells of runs that were registered; restore it "
                 "from a backup, or move the ledger away to start anew"

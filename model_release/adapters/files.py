@@ -24,6 +24,15 @@ def fsync_directory(folder: Path) -> None:
         os.close(handle)
 
 
+def mark_of(path: Path) -> tuple[int, int, int] | None:
+    """Return what changes when a file is written or replaced; None: it is not there, or can't be looked at."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return None
+    return facts.st_ino, facts.st_mtime_ns, facts.st_size
+
+
 def write_atomic(path: Path, content: bytes | str) -> None:
     """Replace ``path`` by ``content``: a reader, or a crash at any moment, finds all of the old or all of the new.
 

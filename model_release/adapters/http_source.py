@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import httpx
 from pydantic import BaseModel, ValidationError
 
 from model_release.adapters.addresses import bearer, check_url
-from model_release.errors import EvidenceError
+from model_release.adapters.sources import ALERTMANAGER_URL, PROMETHEUS_URL, Sources
+from model_release.errors import ConfigurationError, EvidenceError
 from model_release.explain import explain_all
 
 ANSWER_BYTES = 16 << 20
@@ -153,3 +154,24 @@ class HttpSource:
 class _Failure(BaseModel):
     errorType: str  # noqa: N815  (the service's own name)
     error: str
+
+
+def opened(
+    name: Literal["Prometheus", "Alertmanager"], sources: Sources, *, deadline: float | None = None
+) -> HttpSource:
+    """Return a service of ``sources`` for ``async with``, from inside of an event loop.
+
+    ``deadline`` is a time of the loop; None: as long as ``sources`` allows, from now.
+
+    Raises:
+        ConfigurationError: it is not named there.
+    """
+    url, token, variable = {
+        "Prometheus": (sources.prometheus_url, sources.prometheus_token, PROMETHEUS_URL),
+        "Alertmanager": (sources.alertmanager_url, sources.alertmanager_token, ALERTMANAGER_URL),
+    }[name]
+    if url is None:
+        raise ConfigurationError(f"{variable} is not set: {name} can't be asked")
+    seconds = sources.timeout_seconds
+    until = asyncio.get_running_loop().time() + seconds if deadline is None else deadline
+    return HttpSource(name, url, token, deadline=until, limit_seconds=seconds)

@@ -32,8 +32,8 @@ def keep_unseen(paths: ReleasePaths, decision: Decision, evidence: Evidence) -> 
     write_decision(paths, decision)
 
 
-def draw_missing(paths: ReleasePaths, release_id: str) -> bool:
-    """Draw the last decision of a release unless its picture is newer; return whether there was something to draw.
+def draw_missing(paths: ReleasePaths, release_id: str) -> None:
+    """Draw the last decision of a release, if there is one and its picture is not newer.
 
     Raises:
         InvalidInputError: it is not a release id.
@@ -42,9 +42,7 @@ def draw_missing(paths: ReleasePaths, release_id: str) -> bool:
     """
     decision = read_decision(paths, release_id)
     if decision is None:
-        return False
+        return
     drawn, written = picture_path(paths, release_id), decision_path(paths, release_id)
-    if drawn.exists() and drawn.stat().st_mtime_ns >= written.stat().st_mtime_ns:
-        return False
-    write_picture(paths, decision)
-    return True
+    if not drawn.exists() or drawn.stat().st_mtime_ns < written.stat().st_mtime_ns:
+        write_picture(paths, decision)

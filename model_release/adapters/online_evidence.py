@@ -6,10 +6,11 @@ import asyncio
 import time
 
 from model_release.adapters.alertmanager import firing
-from model_release.adapters.http_source import HttpSource
+from model_release.adapters.http_source import opened
 from model_release.adapters.prometheus import Clock, Prometheus
-from model_release.adapters.sources import PROMETHEUS_URL, Sources
+from model_release.adapters.sources import Sources
 from model_release.blocks import Segment, bounds, segments
+from model_release.errors import ConfigurationError
 from model_release.evidence import (
     Alert,
     Evidence,
@@ -65,15 +66,11 @@ async def _observed(
         return None
     if isinstance(trial, Missing):
         return OnlineEvidence(trial=trial)
-    if sources.prometheus_url is None:
-        return _nothing(policy, trial, Missing(f"{PROMETHEUS_URL} is not set: Prometheus can't be asked"))
-    async with HttpSource(
-        "Prometheus",
-        sources.prometheus_url,
-        sources.prometheus_token,
-        deadline=deadline,
-        limit_seconds=sources.timeout_seconds,
-    ) as source:
+    try:
+        prometheus = opened("Prometheus", sources, deadline=deadline)
+    except ConfigurationError as error:
+        return _nothing(policy, trial, Missing(str(error)))
+    async with prometheus as source:
         return await _answered(Prometheus(source, clock=clock), policy, trial)
 
 

@@ -50,14 +50,16 @@ def parse_reconciliation(data: bytes, date: dt.date) -> Reconciliation:
     return found
 
 
-def read_reconciliation(paths: ReleasePaths, date: dt.date) -> Reconciliation | Missing:
-    """Return the reconciliation of ``date``: a ``Document`` if it is one of ours; Missing: it can't be read."""
+def read_reconciliation(paths: ReleasePaths, date: dt.date, *, whole: bool = False) -> Reconciliation | Missing:
+    """Return the reconciliation of ``date``; ``whole``: as a ``Document`` if it is one of ours; Missing: it can't be read."""
     file = paths.reconciliation_of(date)
     try:
         data = file.read_bytes()
         found = parse_reconciliation(data, date)
     except (OSError, InvalidInputError) as error:
         return Missing(f"{file.name} can't be read: {error}")
+    if not whole:
+        return found
     try:
         return Document.model_validate_json(data)
     except ValidationError:  # somebody else's, or of a later version

@@ -1,20 +1,59 @@
-"""Tokens that may be exchanged while a server runs: a file holds the new one beside the old one for a while."""
+"""Tokens that give a caller a right; they may be exchanged while a server runs, with both in a file for a while."""
 
 from __future__ import annotations
 
 import hmac
+import ipaddress
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from pydantic import SecretStr
+
+from model_release.adapters.files import mark_of
 from model_release.errors import ConfigurationError
 
 _log = logging.getLogger(__name__)
 MOST_TOKENS = 2  # the old one and the new one
 
-_Mark = tuple[int, int, int]
+
+def given_once(env: Mapping[str, str], variable: str, what: str = "the token") -> tuple[str | None, Path | None]:
+    """Return the value of a secret's variable, or the file that ``<variable>_FILE`` names; what is empty is not given.
+
+    ``what`` the secret is called in the error.
+
+    Raises:
+        ConfigurationError: both are set.
+    """
+    direct, file = env.get(variable) or None, env.get(f"{variable}_FILE") or None
+    if direct and file:
+        raise ConfigurationError(f"{variable} and {variable}_FILE are both set: give {what} once")
+    return direct, Path(file) if file else None
+
+
+def tokens_of(token: SecretStr | None, file: Path | None, variable: str) -> Tokens | None:
+    """Return the tokens in a file, read again when it changes, else the one that is given; None: there are none."""
+    if file is not None:
+        return TokenFile(file, f"{variable}_FILE")
+    return FixedToken(token.get_secret_value()) if token is not None else None
+
+
+def is_bearer(tokens: Tokens, authorization: str) -> bool:
+    """Whether the header ``Authorization`` carries one of ``tokens``."""
+    scheme, _, given = authorization.partition(" ")
+    return scheme.lower() == "bearer" and tokens.accept(given.strip())
+
+
+def is_from_here(headers: Mapping[str, str], host: str) -> bool:
+    """Whether a call comes from loopback, and from nobody else's: behind a proxy everybody seems to."""
+    if any(name in headers for name in ("forwarded", "x-forwarded-for")):
+        return False
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 class Tokens(Protocol):
@@ -45,7 +84,7 @@ class TokenFile:
         self._path = path
         self._variable = variable
         self._lock = threading.Lock()
-        self._mark = _mark(path)
+        self._mark = mark_of(path)
         self._tokens = read_tokens(path, variable)
 
     def accept(self, given: str) -> bool:
@@ -53,7 +92,7 @@ class TokenFile:
         return _is_one_of(given, self._current())
 
     def _current(self) -> tuple[bytes, ...]:
-        mark = _mark(self._path)
+        mark = mark_of(self._path)
         with self._lock:
             if mark != self._mark:
                 self._mark = mark
@@ -107,12 +146,3 @@ def _is_one_of(given: str, tokens: Sequence[bytes]) -> bool:
     for token in tokens:  # all of them: the time tells nothing
         found |= hmac.compare_digest(sent, token)
     return found
-
-
-def _mark(path: Path) -> _Mark | None:
-    """Return what changes when the file is written or replaced; None: it is not there."""
-    try:
-        facts = path.stat()
-    except OSError:
-        return None
-    return facts.st_ino, facts.st_mtime_ns, facts.st_size

@@ -89,25 +89,18 @@ class WeComApp:
         Raises:
             MessageNotSentError: it was not taken, or it is not known whether it was.
         """
-        token = self._access_token()
-        try:
-            self._post(part, token)
-        except MessageNotSentError as error:
-            if error.code not in _TOKEN_GONE:
-                raise
-            self._forget(token)
-            self._post_again(part)
-
-    def _post_again(self, part: Part) -> None:
-        """Try with a new token; one that is refused too is no outage that passes by itself in a moment, but none for ever."""
-        token = self._access_token()
-        try:
-            self._post(part, token)
-        except MessageNotSentError as error:
-            if error.code not in _TOKEN_GONE:
-                raise
-            self._forget(token)
-            raise MessageNotSentError(str(error), code=error.code, kind=Refusal.BUSY) from None
+        for again in (False, True):
+            token = self._access_token()
+            try:
+                self._post(part, token)
+            except MessageNotSentError as error:
+                if error.code not in _TOKEN_GONE:
+                    raise
+                self._forget(token)
+                if again:  # no outage that passes by itself in a moment, but none for ever
+                    raise MessageNotSentError(str(error), code=error.code, kind=Refusal.BUSY) from None
+            else:
+                return
 
     def _post(self, part: Part, token: str) -> None:
         check = {"enable_duplicate_check": 1, "duplicate_check_interval": int(REPEATABLE_SECONDS)}

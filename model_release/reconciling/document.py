@@ -5,7 +5,6 @@ The gate reads the five keys of ``model_release.evidence.Reconciliation``; every
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -143,8 +142,3 @@ def schema() -> dict[str, Any]:
 def render(document: Document) -> str:
     """Return the file's content."""
     return document.model_dump_json(indent=2) + "\n"
-
-
-def local(moment: dt.datetime, zone: dt.tzinfo) -> dt.datetime:
-    """Return ``moment`` with the offset that ``zone`` had then: what a reader takes for the day's own."""
-    return moment.astimezone(zone)

@@ -46,8 +46,8 @@ def measure(values: Floats, promised: Moments | None, tolerance: Tolerance, *, w
 
 
 def _seen(values: Floats, confidence: float) -> dict[str, float | int | None]:
-    nothing: dict[str, float | int | None] = dict.fromkeys(Measured.model_fields)
-    found = {name: nothing[name] for name in nothing if name not in {"result", "reason"}} | {"users": len(values)}
+    found: dict[str, float | int | None] = dict.fromkeys(Measured.model_fields.keys() - {"result", "reason"})
+    found["users"] = len(values)
     if len(values) < _FEWEST:
         return found | ({"mean": float(values[0])} if len(values) else {})
     seen = t_interval(values, confidence)

@@ -6,7 +6,7 @@ import asyncio
 import datetime as dt
 import math
 
-from model_release.adapters.http_source import HttpSource
+from model_release.adapters.http_source import opened
 from model_release.adapters.prometheus import Prometheus
 from model_release.adapters.sources import PROMETHEUS_URL, Sources
 from model_release.evidence import Missing, NumberQuery, Points
@@ -24,7 +24,7 @@ def counted(sources: Sources, day: Day, now: dt.datetime) -> Counted:
     """Ask Prometheus by how much the counters of all replicas grew on a day, or by ``now``; it extrapolates to the bounds."""
     if sources.prometheus_url is None:
         return Counted(status="not_asked", reason=f"{PROMETHEUS_URL} is not set")
-    found = asyncio.run(_ask(sources, sources.prometheus_url, day.start, min(day.end, now)))
+    found = asyncio.run(_ask(sources, day.start, min(day.end, now)))
     numbers: dict[str, float] = {}
     for name, answer in found.items():
         if isinstance(answer, Missing):
@@ -36,13 +36,9 @@ def counted(sources: Sources, day: Day, now: dt.datetime) -> Counted:
     return Counted(status="agrees", **numbers)
 
 
-async def _ask(sources: Sources, url: str, start: dt.datetime, end: dt.datetime) -> dict[str, Points | Missing]:
+async def _ask(sources: Sources, start: dt.datetime, end: dt.datetime) -> dict[str, Points | Missing]:
     seconds = max(1, round((end - start).total_seconds()))
-    deadline = asyncio.get_running_loop().time() + sources.timeout_seconds
-    source = HttpSource(
-        "Prometheus", url, sources.prometheus_token, deadline=deadline, limit_seconds=sources.timeout_seconds
-    )
-    async with source:
+    async with opened("Prometheus", sources) as source:
         prometheus = Prometheus(source)
         questions = {name: NumberQuery(query.format(seconds=seconds)) for name, query in _QUERIES.items()}
         answers = await asyncio.gather(

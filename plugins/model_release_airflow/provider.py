@@ -53,6 +53,7 @@ def get_provider_info() -> dict[str, Any]:
             "model_release_airflow.notifications.wecom.WeComRobotNotifier",
             "model_release_airflow.notifications.state.WeComStateNotifier",
             "model_release_airflow.notifications.state.WeComAlertsNotifier",
+            "model_release_airflow.notifications.reconciliation.WeComReconciliationNotifier",
         ],
         "extra-links": ["model_release_airflow.operators.links.ModelsLink"],
     }

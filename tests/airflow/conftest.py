@@ -31,6 +31,7 @@ from model_release_airflow import shared
 from model_release_airflow.context import Stores
 from tests.airflow.replica_server import ReplicaServer, connection
 from tests.airflow.trials import Answers
+from tests.fakes_wecom import FakeWeCom, wecom
 from tests.runs import publish_run
 
 
@@ -81,3 +82,11 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Answers:
     made = Answers()
     monkeypatch.setattr(looking, "collect", made.collect)
     return made
+
+
+@pytest.fixture
+def robot(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeWeCom]:
+    """A WeCom that Airflow's connection leads to."""
+    with wecom() as fake:
+        monkeypatch.setenv("AIRFLOW_CONN_WECOM_ROBOT", fake.connection())
+        yield fake

@@ -28,7 +28,7 @@ from scripts.monitoring_programs import Server
 from tests import monitoring
 from tests.airflow.contexts import context
 from tests.api.replica import wait_until
-from tests.fakes_wecom import FakeWeCom, wecom
+from tests.fakes_wecom import FakeWeCom
 
 PROJECT = Path(__file__).resolve().parents[2]
 LOW = {"alertname": "DataQualityLow", "severity": "warning", "table": "interactions"}
@@ -41,13 +41,6 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         monkeypatch.setenv("ALERTMANAGER_URL", found.url)
         monitoring.fire(found, alertname="Watchdog", severity="none")
         yield found
-
-
-@pytest.fixture
-def robot(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeWeCom]:
-    with wecom() as fake:
-        monkeypatch.setenv("AIRFLOW_CONN_WECOM_ROBOT", fake.connection())
-        yield fake
 
 
 def fire(server: Server, *, hours: float, over: bool = False) -> None:

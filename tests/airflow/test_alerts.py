@@ -33,7 +33,7 @@ from scripts.check_dags import read_dags
 from tests.airflow.contexts import context
 from tests.airflow.replica_server import ReplicaServer
 from tests.fakes_monitoring import FakeAlertmanager, Reply, alert, fake_alertmanager
-from tests.fakes_wecom import FakeWeCom, wecom
+from tests.fakes_wecom import FakeWeCom
 
 ROLLBACK = "recommendation_rollback"
 
@@ -42,13 +42,6 @@ ROLLBACK = "recommendation_rollback"
 def alertmanager(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeAlertmanager]:
     with fake_alertmanager() as fake:
         monkeypatch.setenv("ALERTMANAGER_URL", fake.url)
-        yield fake
-
-
-@pytest.fixture
-def robot(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeWeCom]:
-    with wecom() as fake:
-        monkeypatch.setenv("AIRFLOW_CONN_WECOM_ROBOT", fake.connection())
         yield fake
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,7 +21,7 @@ from model_release_airflow.context import Stores
 from model_release_airflow.notifications.reconciliation import WeComReconciliationNotifier
 from scripts.check_dags import read_dags
 from tests.airflow.contexts import context
-from tests.fakes_wecom import FakeWeCom, wecom
+from tests.fakes_wecom import FakeWeCom
 from tests.pipeline import logs
 from tests.pipeline.served import DATE, SEVEN, Served, instant
 
@@ -51,13 +50,6 @@ def served(tmp_path: Path, paths: ReleasePaths, monkeypatch: pytest.MonkeyPatch)
     )
     monkeypatch.setenv("RELEASE_POLICY", str(policy))
     return shop
-
-
-@pytest.fixture
-def robot(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeWeCom]:
-    with wecom() as fake:
-        monkeypatch.setenv("AIRFLOW_CONN_WECOM_ROBOT", fake.connection())
-        yield fake
 
 
 def around(end: dt.datetime | None, *, run_after: dt.datetime | None = None, **changes: Any) -> dict[str, Any]:

@@ -133,13 +133,15 @@ class Naming(Crowd):
                     answer = http.get("/recommend/u1", headers={"X-Request-Id": name})
                 except httpx.HTTPError:
                     return  # killed
-                self.statuses.add(answer.status_code)
-                self.answered[name] = time.monotonic()
+                with self._lock:
+                    self.statuses.add(answer.status_code)
+                    self.answered[name] = time.monotonic()
 
     def older_than_a_second(self) -> set[str]:
         """Return the requests that were answered more than a second ago."""
         now = time.monotonic()
-        return {name for name, at in list(self.answered.items()) if at < now - 1.0}
+        with self._lock:
+            return {name for name, at in self.answered.items() if at < now - 1.0}
 
     def wait_for_more(self, count: int) -> None:
         wanted = len(self.answered) + count

@@ -22,7 +22,7 @@ def reconcile(installation: Installation, date: dt.date) -> Reconciliation:
     ended = installation.run(DAG_ID, date=str(date))
     assert ended.state == "success", ended.tasks
     assert ended.result("reconcile")["date"] == str(date)
-    found = read_reconciliation(installation.paths, date)
+    found = read_reconciliation(installation.paths, date, whole=True)
     assert isinstance(found, Reconciliation)
     return found
 

@@ -20,7 +20,6 @@ WEEKS = ("2026-02-08", "2026-02-15", "2026-02-22")  # each run is trained on a w
 FAULT = Fault(fail_share=0.6)
 PROMISED_SECONDS = 60.0  # from the first bad answers until every replica serves the run from before
 LATCH = "recommendation_latch"
-_CHANGED = frozenset({Event.COMMITTED, Event.PUT_BACK})
 
 
 class LoopBrokenError(AssertionError):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from model_release.acknowledge import main
-from model_release.adapters.alertmanager import firing, opened
+from model_release.adapters.alertmanager import firing
 from model_release.adapters.alertmanager_silences import (
     alerts_and_silences,
     carry_out,
@@ -18,6 +18,7 @@ from model_release.adapters.alertmanager_silences import (
     set_silence,
     silences,
 )
+from model_release.adapters.http_source import opened
 from model_release.adapters.sources import Sources
 from model_release.errors import AlertsUnavailableError, ConfigurationError
 from model_release.evidence import Missing
@@ -56,7 +57,7 @@ def active(sources: Sources) -> list[Silence]:
 
 def told(sources: Sources, work: Any) -> Any:
     async def inside() -> Any:
-        async with opened(sources) as source:
+        async with opened("Alertmanager", sources) as source:
             return await work(source)
 
     return asyncio.run(inside())

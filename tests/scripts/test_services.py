@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from scripts.services import Service, StackError, free_port
+from scripts.services import PROJECT, Service, StackError, free_port
 
 PARENT = """
 import subprocess, sys, time
@@ -66,5 +68,36 @@ def test_stopping_twice_is_harmless(tmp_path: Path) -> None:
     service.stop()
 
 
+ANOTHER = "import sys; from scripts.services import free_port; print(free_port([int(port) for port in sys.argv[1:]]))"
+
+
+def another(*ports: int) -> subprocess.CompletedProcess[str]:
+    """Let another process ask for one of these ports."""
+    command = [sys.executable, "-c", ANOTHER, *map(str, ports)]
+    return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False)
+
+
 def test_a_free_port_can_be_listened_on() -> None:
-    assert 1024 < free_port() < 65536
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", free_port()))
+        listener.listen()
+
+
+def test_a_port_is_nobody_elses() -> None:
+    """Two processes that both start a service on "a free port" would talk to each other's."""
+    mine, theirs = free_port(), free_port()
+    assert mine != theirs
+    refused = another(mine, theirs)
+    assert refused.returncode == 1
+    assert "none of 2 ports is free" in refused.stderr
+    given = another(mine, mine + 1, mine + 2, mine + 3)
+    assert given.returncode == 0, given.stderr
+    assert int(given.stdout) in range(mine + 1, mine + 4)
+
+
+def test_a_port_on_which_somebody_listens_is_not_free() -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        with pytest.raises(StackError, match="none of 1 ports"):
+            free_port([listener.getsockname()[1]])

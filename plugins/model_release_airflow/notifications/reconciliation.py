@@ -41,7 +41,7 @@ class WeComReconciliationNotifier(BaseNotifier):
             told, release_id, fresh = failure(link=link), release_id_of(context), is_news(about, now)
         else:
             date = newest_reconciliation(stores.paths)
-            found = date if isinstance(date, Missing) else read_reconciliation(stores.paths, date)
+            found = date if isinstance(date, Missing) else read_reconciliation(stores.paths, date, whole=True)
             if isinstance(found, Missing):
                 self.log.warning("nothing to tell: %s", found.reason)
                 return

@@ -48,10 +48,14 @@ class WeComStateNotifier(BaseNotifier):
 
     def notify(self, context: Mapping[str, Any]) -> None:
         """Claim everything that nobody was told yet, and tell it in one message."""
-        tell_news(context, self.conn_id, standing, self.log)
+        tell_news(context, self.conn_id, self.words(), self.log)
+
+    def words(self) -> Words:
+        """Return what knows what is news, and how it is said."""
+        return standing
 
 
-class WeComAlertsNotifier(BaseNotifier):
+class WeComAlertsNotifier(WeComStateNotifier):
     """Tell the log and a WeCom group robot what ``recommendation_alert_silences`` did; a callback of the DAG.
 
     A silence that was set, one that is over, and data that is good again: each once, as :class:`WeComStateNotifier`.
@@ -59,17 +63,11 @@ class WeComAlertsNotifier(BaseNotifier):
     :param conn_id: Connection of the robot; see :class:`WeComRobotNotifier`.
     """
 
-    template_fields: Sequence[str] = ("conn_id",)
-
-    def __init__(self, conn_id: str = DEFAULT_CONN_ID) -> None:
-        super().__init__()
-        self.conn_id = conn_id
-
-    def notify(self, context: Mapping[str, Any]) -> None:
-        """Claim everything that nobody was told yet, and tell it in one message."""
+    def words(self) -> Words:
+        """Return those of silences."""
         from model_release import quiet_words  # with NumPy: a DAG file is read without
 
-        tell_news(context, self.conn_id, quiet_words, self.log)
+        return quiet_words
 
 
 def tell_news(context: Mapping[str, Any], conn_id: str, words: Words, log: Any) -> None:

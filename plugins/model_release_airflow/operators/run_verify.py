@@ -130,9 +130,10 @@ class RunVerifyOperator(BaseOperator):
         deadline = time.monotonic() + self.agree_seconds
         while True:
             seen = self._look(stores, replicas, needed)
-            settled = not seen.attendance.blocking and stores.registry.read().generation == seen.registry.generation
-            if not seen.objections or settled or time.monotonic() >= deadline:
+            if not seen.objections or time.monotonic() >= deadline:
                 return seen
+            if not seen.attendance.blocking and stores.registry.read().generation == seen.registry.generation:
+                return seen  # they are settled, and wrong
             self.log.warning("not settled, looking again: %s", "; ".join(seen.objections[:5]))
             time.sleep(_PAUSE_SECONDS)
 
