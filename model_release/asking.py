@@ -40,8 +40,7 @@ class Asked:
         """Raise ``ConfigurationError`` for what would make no name, or no path of an address."""
         if not _COMMIT.fullmatch(self.commit):
             raise ConfigurationError(f"commit {self.commit[:80]!r} is not a full commit id: 40 (or 64) of 0-9 a-f")
-        if not _DAG_ID.fullmatch(self.dag_id) or self.dag_id.strip(".") == "":
-            raise ConfigurationError(f"{self.dag_id[:80]!r} is not the id of a DAG: letters, digits, _ . -")
+        check_dag_id(self.dag_id)
         if self.attempt < 1:
             raise ConfigurationError(f"attempt {self.attempt} is not a number from 1 on")
 
@@ -66,6 +65,17 @@ class Asked:
         if self.attempt > 1:
             parts.append(str(self.attempt))
         return "__".join(parts)
+
+
+def check_dag_id(dag_id: str) -> str:
+    """Return ``dag_id`` unchanged if it can be one.
+
+    Raises:
+        ConfigurationError: it can't.
+    """
+    if not _DAG_ID.fullmatch(dag_id) or dag_id.strip(".") == "":
+        raise ConfigurationError(f"{dag_id[:80]!r} is not the id of a DAG: letters, digits, _ . -")
+    return dag_id
 
 
 def form(*, mode: str, rollout: float | None, run_id: str | None, dry_run: bool) -> dict[str, Any]:

@@ -29,7 +29,9 @@ ModelReleaseError
 ├── NotConvergedError           the replicas did not agree in time
 ├── AirflowError                asked by its REST API
 │   ├── AirflowUnreachableError an outage: retry
-│   └── AirflowRefusedError     a decision of Airflow's: do not retry
+│   ├── AirflowRefusedError     a decision of Airflow's: do not retry
+│   ├── DagRunGoneError         somebody deleted the DAG run that was followed
+│   └── DagRunTimeoutError      it did not end in time: it goes on
 └── MessageNotSentError         nobody was told: WeCom did not take a message
 """
 
@@ -215,6 +217,14 @@ class AirflowRefusedError(AirflowError):
     def __init__(self, message: str, *, status: int) -> None:
         super().__init__(message)
         self.status = status
+
+
+class DagRunGoneError(AirflowError):
+    """The DAG run that was followed is not there any more."""
+
+
+class DagRunTimeoutError(AirflowError):
+    """The DAG run that is followed did not end in time; it goes on."""
 
 
 class Refusal(enum.StrEnum):

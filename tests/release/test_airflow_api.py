@@ -2,80 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import json
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
-
 import httpx
 import pytest
 
 from model_release.adapters.airflow_api import AirflowApi, Login, airflow_address
 from model_release.errors import AirflowError, AirflowRefusedError, AirflowUnreachableError, ConfigurationError
+from tests.fakes_airflow import DAG, PASSWORD, Server
 
-PASSWORD, DAG, RUN = "pass-5a7e-word", "recommendation_pipeline", "commit__1"
+RUN = "commit__1"
 LOGIN = Login(username="ci", password=PASSWORD)
-
-
-@dataclass
-class Server:
-    """One Airflow of version 3 or 2, with what it is to do wrong."""
-
-    version: int = 3
-    runs: dict[str, Any] = field(default_factory=dict)
-    tokens: list[str] = field(default_factory=list)
-    fault: Callable[[httpx.Request], httpx.Response | None] = lambda _: None
-    seen: list[tuple[str, str]] = field(default_factory=list)
-
-    def __call__(self, request: httpx.Request) -> httpx.Response:
-        path = request.url.path
-        self.seen.append((request.method, path))
-        broken = self.fault(request)
-        return broken if broken is not None else self._answer(request, path, f"/api/v{self.version - 1}")
-
-    def _answer(self, request: httpx.Request, path: str, base: str) -> httpx.Response:
-        if path == f"{base}/version":
-            return httpx.Response(200, json={"version": "3.3.2"})
-        if path == "/auth/token" and self.version == 3:
-            return self._log_in(json.loads(request.content))
-        if not path.startswith(f"{base}/dags/{DAG}"):
-            return httpx.Response(404, json={"detail": "Not found"})
-        if request.headers.get("Authorization") != self._expected():
-            return httpx.Response(401 if self.version == 3 else 403, json={"detail": "Unauthorized"})
-        return self._dag(request, path.removeprefix(f"{base}/dags/{DAG}"))
-
-    def _log_in(self, login: Any) -> httpx.Response:
-        if login != {"username": "ci", "password": PASSWORD}:
-            return httpx.Response(401, json={"detail": "Invalid credentials"})
-        self.tokens.append(f"token-{len(self.tokens)}-c9f1")
-        return httpx.Response(201, json={"access_token": self.tokens[-1]})
-
-    def _expected(self) -> str | None:
-        if self.version == 2:
-            return f"Basic {base64.b64encode(f'ci:{PASSWORD}'.encode()).decode()}"
-        return f"Bearer {self.tokens[-1]}" if self.tokens else None
-
-    def _dag(self, request: httpx.Request, rest: str) -> httpx.Response:
-        if rest == "":
-            return httpx.Response(200, json={"dag_id": DAG, "is_paused": False})
-        if rest == "/dagRuns":
-            return self._make(json.loads(request.content))
-        if rest.endswith("/taskInstances"):
-            at = int(request.url.params["offset"])
-            tasks = [{"task_id": f"t{number}", "state": "success"} for number in range(130)][at : at + 100]
-            return httpx.Response(200, json={"task_instances": tasks, "total_entries": 130})
-        if rest.endswith("/xcomEntries/return_value"):
-            return httpx.Response(200, json={"value": json.dumps({"phase": "verified"})})
-        return httpx.Response(404, json={"detail": "Not found"})
-
-    def _make(self, body: Any) -> httpx.Response:
-        if ("logical_date" in body) != (self.version == 3):
-            return httpx.Response(422 if self.version == 3 else 400, json={"detail": "logical_date"})
-        if body["dag_run_id"] in self.runs:
-            return httpx.Response(409, json={"detail": "exists"})
-        self.runs[body["dag_run_id"]] = body["conf"]
-        return httpx.Response(200, json={"dag_run_id": body["dag_run_id"], "state": "queued"})
 
 
 def api(server: Server, login: Login = LOGIN) -> AirflowApi:
