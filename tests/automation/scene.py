@@ -13,6 +13,7 @@ import httpx
 from model_release.automation.clock import Clock
 from model_release.automation.command import main
 from model_release.registry import Current, Registry
+from model_release.verdict import CheckResult, Decision, Verdict
 from tests.fake_replicas import NOW, FakeReplica
 from tests.fakes import MemoryRegistry
 from tests.fakes_airflow import DAG, PASSWORD, Server
@@ -53,6 +54,25 @@ def task(name: str, state: str | None, *, end: int = 0, attempt: int = 1) -> dic
         "end_date": (STARTED + dt.timedelta(seconds=end + 1)).isoformat() if state in {"success", "failed"} else None,
         "duration": 1.0 if state in {"success", "failed"} else None,
     }
+
+
+def decision(verdict: str, reason: str = "worse by 0.08") -> dict[str, Any]:
+    """What the gate decided, as a task leaves it."""
+    made = Decision(
+        verdict=Verdict(verdict),
+        run_id=RUN,
+        against=None,
+        no_baseline=True,
+        release_id="r",
+        generation=3,
+        decided_at=STARTED,
+        policy_name="p",
+        policy_sha256="0" * 64,
+        code_version="1",
+        results=(CheckResult(check="ndcg", kind="absolute", verdict=Verdict(verdict), reason=reason),),
+        summary=reason,
+    )
+    return made.model_dump(mode="json")
 
 
 def released(mode: str = "primary", generation: int = 4) -> dict[tuple[str, str], Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import os
 import signal
 from pathlib import Path
@@ -10,8 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from model_release.verdict import CheckResult, Decision, Verdict
-from tests.automation.scene import COMMIT, DAG_RUN, DONE, RUN, Scene, released, task
+from tests.automation.scene import COMMIT, DAG_RUN, DONE, RUN, Scene, decision, released, task
 from tests.fakes_airflow import PASSWORD, Server
 
 Capture = pytest.CaptureFixture[str]
@@ -22,30 +20,11 @@ def scene() -> Scene:
     return Scene()
 
 
-def rejection(reason: str = "worse by 0.08") -> dict[str, object]:
-    made = Decision(
-        verdict=Verdict.FAIL,
-        run_id=RUN,
-        against=None,
-        no_baseline=True,
-        release_id="r",
-        generation=3,
-        decided_at=dt.datetime(2026, 1, 5, tzinfo=dt.UTC),
-        policy_name="p",
-        policy_sha256="0" * 64,
-        code_version="1",
-        results=(CheckResult(check="ndcg", kind="absolute", verdict=Verdict.FAIL, reason=reason),),
-        summary=reason,
-    )
-    found: dict[str, object] = made.model_dump(mode="json")
-    return found
-
-
 def reject(airflow: Server, reason: str = "worse by 0.08") -> None:
     airflow.states = ["failed"]
     airflow.tasks = [[task("quality_gate", "failed", end=1), task("close_release", "success", end=2)]]
     airflow.left = {
-        ("quality_gate", "rejection"): rejection(reason),
+        ("quality_gate", "rejection"): decision("fail", reason),
         ("close_release", "return_value"): {"release_id": "r", "phase": "rejected"},
     }
 
@@ -231,14 +210,11 @@ def test_a_dry_run_asks_everybody_and_starts_nothing(scene: Scene, capsys: Captu
 def test_a_rehearsal_is_the_dags_dry_run_and_needs_no_proof(scene: Scene, capsys: Capture) -> None:
     scene.airflow.left = {("close_release", "return_value"): {"release_id": "r", "phase": "passed"}}
     assert scene.run("--rehearse") == 1  # no gate said pass
-    scene.airflow.left["model_reload", "return_value"] = {**rejection(), "verdict": "pass", "results": PASSING}
+    scene.airflow.left["model_reload", "return_value"] = decision("pass")
     scene.replicas["replica-1"].down = True
     assert scene.run("--rehearse") == 0
     assert "nothing is changed" in capsys.readouterr().out
     assert list(scene.airflow.runs.values()) == [{"dry_run": True}]
-
-
-PASSING = [{"check": "c", "kind": "absolute", "verdict": "pass", "reason": "good"}]
 
 
 @pytest.mark.parametrize(
