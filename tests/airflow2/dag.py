@@ -35,9 +35,9 @@ def train() -> str:
 
 
 @task
-def quality_gate(run_id: str, **context: Any) -> dict[str, Any]:
+def quality_gate(trained: str, **context: Any) -> dict[str, Any]:
     """Pass, or reject and leave the decision."""
-    decision: dict[str, Any] = json.loads((HOME / f"{control('gate')}.json").read_text()) | {"run_id": run_id}
+    decision: dict[str, Any] = json.loads((HOME / f"{control('gate')}.json").read_text()) | {"run_id": trained}
     if control("gate") == "fail":
         context["ti"].xcom_push("rejection", decision)
         raise AirflowFailException(decision["summary"])

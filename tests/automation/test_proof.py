@@ -103,3 +103,14 @@ def test_a_trial_has_to_be_on(scene: Scene, capsys: Capture) -> None:
     scene.airflow.left["model_reload", "return_value"] = {"run_id": RUN, "mode": "shadow", "generation": 4}
     assert scene.run("--mode", "shadow", "--rollout", "0.1") == 1
     assert "no longer on trial (shadow)" in capsys.readouterr().out
+
+
+def test_one_look_is_no_proof(scene: Scene) -> None:
+    """A replica that serves it at the first look and has fallen back at the second has to be seen twice again."""
+    replica = scene.replicas["replica-2"]
+    good = replica.served
+    scene.time.plans.append((scene.time.seconds + 1, lambda: lag(scene)))
+    scene.time.plans.append((scene.time.seconds + 5, lambda: setattr(replica, "served", good)))
+    scene.token = None
+    assert scene.run() == 0
+    assert scene.time.seconds >= 6
