@@ -23,7 +23,7 @@ from scripts.services import PROJECT, free_port
 from tests.chaos.proxy import FaultProxy, Mode
 
 SCRIPT = PROJECT / "scripts" / "automate_release.py"
-WAIT_SECONDS = 180.0
+WAIT_SECONDS = 300.0
 RELEASED, FAILED, USAGE, REJECTED, TIMED_OUT, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 
 
