@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.fakes_wecom import FakeWeCom, wecom
-from tests.live.installation import PIPELINE, Installation, installed
+from tests.live.everything import installed
+from tests.live.installation import PIPELINE, Installation
 
 
 @pytest.fixture(scope="session")
@@ -19,7 +20,7 @@ def robot() -> Iterator[FakeWeCom]:
 @pytest.fixture(scope="session")
 def installation(tmp_path_factory: pytest.TempPathFactory, robot: FakeWeCom) -> Iterator[Installation]:
     """Everything is up, the DAGs are known and paused, nothing is released yet."""
-    with installed(tmp_path_factory.mktemp("live"), robot, schedule="30 3 * * *") as made:
+    with installed(tmp_path_factory.mktemp("live"), robot) as made:
         yield made
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -22,13 +20,9 @@ from model_release.ledger import LedgerEntry, of_release
 from model_release.paths import ReleasePaths
 from model_release.verdict import Decision
 from scripts.local_stack import LocalStack
-from scripts.services import PROJECT, free_port
 from tests.fakes_wecom import FakeWeCom
-from tests.live import trial_dag
-from tests.live.documented import ONLINE, write_documented_dags
-from tests.live.shop import FIRST_DAYS, LAST_DAY, POLICY, write_log, write_shop
+from tests.live.shop import LAST_DAY, write_log
 
-DAGS = ("recommendation_pipeline", "recommendation_rollback", "recommendation_latch")
 PIPELINE = "recommendation_pipeline"
 ROLLBACK = "recommendation_rollback"
 RUN_SECONDS = 180.0
@@ -155,33 +149,3 @@ class Installation:
     @property
     def generation(self) -> int:
         return FileRegistry(self.paths).read().generation
-
-
-@contextmanager
-def installed(home: Path, robot: FakeWeCom, *, schedule: str) -> Iterator[Installation]:
-    """Give Airflow and the recommendation API with everything in ``home``: the DAGs are known and paused, nothing is released."""
-    config = write_shop(home / "shop", FIRST_DAYS)
-    policy = home / "release_policy.yaml"
-    policy.write_text(POLICY + ONLINE)
-    (home / "trial_policy.yaml").write_text(trial_dag.POLICY)
-    settings = home / "airflow" / "config" / "airflow_local_settings.py"
-    settings.parent.mkdir(parents=True)
-    shutil.copy(Path(__file__).with_name("faults.py"), settings)
-    dags = home / "dags"
-    shutil.copytree(PROJECT / "dags", dags, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("trial_dag.py", "approval_dag.py"):
-        shutil.copy(Path(__file__).with_name(name), dags)
-    write_documented_dags(dags)
-    extra = {
-        "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
-        "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
-        "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "15",  # then another one takes over what it watched
-        "PROMETHEUS_URL": f"http://127.0.0.1:{free_port()}",  # nobody is there, unless a test starts one
-        "PIPELINE_CONFIG": str(config),
-        "RELEASE_POLICY": str(policy),
-        "AIRFLOW_CONN_WECOM_ROBOT": robot.connection(),
-    }
-    with LocalStack(home, extra=extra, schedule=schedule) as stack, stack.rest() as rest:
-        made = Installation(stack, rest, robot)
-        made.wait_until("Airflow knows the DAGs", lambda: all(rest.get(f"/dags/{dag}").is_success for dag in DAGS))
-        yield made

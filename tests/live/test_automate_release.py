@@ -12,7 +12,8 @@ from model_release.contract import utc_now
 from model_release.registry import clear_latch, set_latch
 from tests.automation.live_cases import AutomationCases
 from tests.fakes_wecom import FakeWeCom
-from tests.live.installation import PIPELINE, Installation, installed
+from tests.live.everything import installed
+from tests.live.installation import PIPELINE, Installation
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
