@@ -103,15 +103,16 @@ def test_how_it_ended_on_the_server_is_how_the_job_ends(runner: Runner, status: 
 
 def test_no_input_is_run_and_no_line_is_a_command(runner: Runner) -> None:
     """What people type is one word on the server; what the server prints begins no line; the key is gone at the end."""
-    done = ssh(runner, RUN_ID="x; touch /tmp/owned $(id) `id`", FOLDER="a folder")
+    done = ssh(runner, RUN_ID="x; touch owned $(id) `id`", FOLDER="a folder")
     ((*_, command),) = runner.calls
     words = subprocess.run(
         ["bash", "-c", f"set -- {command.partition(' -- ')[2]}; printf '%s\\n' \"$@\""],
+        cwd=runner.folder,
         capture_output=True,
         text=True,
         check=True,
     )
-    assert words.stdout.splitlines() == ["--mode", "primary", "--run-id", "x; touch /tmp/owned $(id) `id`"]
+    assert words.stdout.splitlines() == ["--mode", "primary", "--run-id", "x; touch owned $(id) `id`"]
     assert command.startswith("cd a\\ folder && ")
     assert not any(line.startswith("::") for line in done.stdout.splitlines())
     assert not (runner.folder / ".ssh" / "release").exists()
