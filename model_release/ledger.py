@@ -41,6 +41,9 @@ class Event(enum.StrEnum):
     ALERT_SILENCED = "alert_silenced"  # it repeats, and is silent for some hours
     ALERT_UNSILENCED = "alert_unsilenced"  # its silence is over, and it still fires
     ALERT_RECOVERED = "alert_recovered"  # what it was about is good again
+    HELD = "held"  # a person keeps the run from being pruned
+    HOLD_ENDED = "hold_ended"
+    PRUNED = "pruned"  # its files are gone; what was measured of it stays
 
 
 # What may be told of before anything was registered: a first DAG run whose data is not there, or bad, for example.
@@ -55,6 +58,9 @@ BEFORE_ANY_REGISTRY = frozenset(
         Event.ALERT_SILENCED,
         Event.ALERT_UNSILENCED,
         Event.ALERT_RECOVERED,
+        Event.HELD,
+        Event.HOLD_ENDED,
+        Event.PRUNED,
     }
 )
 # Each of them is news whenever it happens, even in the same words.
@@ -68,6 +74,9 @@ _EVERY_TIME = frozenset(
         Event.DEVIATED,
         Event.HEALED,
         Event.RECOVERED,
+        Event.HELD,
+        Event.HOLD_ENDED,
+        Event.PRUNED,
     }
 )
 
@@ -97,7 +106,7 @@ class LedgerEntry(Frozen):
         """What makes two entries the same fact: a retried task reports it once.
 
         A gate that is asked again decides again, even if it says the same: its last word counts.  So does each time that
-        something deviates, heals or recovers.
+        something deviates, heals or recovers, that a run is held or not any more, and that one is pruned.
         """
         when = self.at if self.event in _EVERY_TIME else None
         return (self.event.value, self.release_id, self.run_id, self.generation, self.reason, when)
