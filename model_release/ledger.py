@@ -43,6 +43,7 @@ class Event(enum.StrEnum):
     ALERT_RECOVERED = "alert_recovered"  # what it was about is good again
     HELD = "held"  # a person keeps the run from being pruned
     HOLD_ENDED = "hold_ended"
+    RESTORED = "restored"  # registry, ledger and runs come from a backup
     PRUNED = "pruned"  # its files are gone; what was measured of it stays
 
 
@@ -84,11 +85,11 @@ _EVERY_TIME = frozenset(
 class LedgerEntry(Frozen):
     """One line of ``release_ledger.jsonl``.
 
-    ``run_id`` is the run the entry is about; on ``committed`` and ``put_back`` with mode ``primary`` it is the run
-    current from then on (None: no run).
+    ``run_id`` is the run the entry is about; on ``committed``, ``put_back`` and ``restored`` with mode ``primary`` it is
+    the run current from then on (None: no run).
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1, 2] = 2  # 1 knew no holds and no pruning
     at: AwareDatetime
     event: Event
     release_id: str
@@ -128,7 +129,7 @@ def of_release(entries: Iterable[LedgerEntry], release_id: str) -> list[LedgerEn
 
 
 def served_at(entries: Iterable[LedgerEntry], at: dt.datetime) -> LedgerEntry | None:
-    """Return the commit that was in force at ``at``: its ``run_id`` served then.  None: nothing yet."""
-    changes = {Event.COMMITTED, Event.PUT_BACK}
+    """Return the change that was in force at ``at``: its ``run_id`` served then.  None: nothing yet."""
+    changes = {Event.COMMITTED, Event.PUT_BACK, Event.RESTORED}
     commits = [entry for entry in entries if entry.event in changes and entry.mode == "primary"]
     return max((entry for entry in commits if entry.at <= at), key=lambda entry: entry.generation or 0, default=None)

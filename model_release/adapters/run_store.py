@@ -21,6 +21,7 @@ from model_release.artifact import GOLDEN_NAME, MANIFEST_NAME, FileEntry, FoundR
 from model_release.errors import ArtifactInvalidError, RunExistsError, RunNotFoundError
 from model_release.identifiers import check_run_id, is_run_id
 from model_release.paths import ReleasePaths
+from model_release.versions import later_version
 
 Source = Literal["models", "staging"]
 _STAGING = "staging"
@@ -252,6 +253,9 @@ def _parse(data: bytes, path: Path) -> Manifest:
     try:
         return Manifest.model_validate_json(data)
     except ValidationError as error:
+        later = later_version(error.errors(include_url=False), Manifest)
+        if later is not None:
+            raise ArtifactInvalidError(f"{path}: {later}") from error
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         place = ".".join(map(str, first["loc"])) or "document"
         raise ArtifactInvalidError(
