@@ -67,8 +67,10 @@ class Soak:
             self.held = run_id
             hold(self.home.paths, run_id, held=True, reason="to see that it stays", by=_BY, now=utc_now())
         before = self.home.registry.read()
-        self._release(Move(run_id=run_id, release_id=f"trial-{number}", mode="shadow", rollout=0.5, lease_seconds=600))
-        self._release(Move(run_id=run_id, release_id=f"release-{number}"))
+        self._release(
+            Move(run_id=run_id, release_id=f"soak:trial-{number}", mode="shadow", rollout=0.5, lease_seconds=600)
+        )
+        self._release(Move(run_id=run_id, release_id=f"soak:release-{number}"))
         back = self._roll_back(number) if number % 2 == 0 else None
         if back is not None and before.current is not None and back != before.current.run_id:
             self.problems.append(f"round {number}: went back to {back}, not to {before.current.run_id}")
@@ -106,7 +108,7 @@ class Soak:
             time.sleep(0.05)
 
     def _roll_back(self, number: int) -> str:
-        release_id = f"rollback-{number}"
+        release_id = f"soak:rollback-{number}"
         target = rollback_target(
             self.home.registry.read(), self.home.ledger.read(), release_id=release_id, asked_at=utc_now()
         )
@@ -172,7 +174,7 @@ def run(root: Path, *, rounds: int, replicas: int, workers: int, say: Callable[[
                 say(f"round {number}: {soak.rounds[-1]['seconds']} s, {len(traffic.lost)} requests lost")
             seconds = time.monotonic() - began
         answered, lost = sum(traffic.answered.values()), traffic.lost
-        problems = [*soak.problems, *leaks(soak.series), *(f"lost: {one}" for one in lost[:5])]
+        problems = [*soak.problems, *leaks(soak.series, workers=workers), *(f"lost: {one}" for one in lost[:5])]
         if answered < rounds:
             problems.append(f"only {answered} requests were answered: that is no traffic")
         return {
