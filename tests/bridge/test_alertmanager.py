@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import re
 import sqlite3
 import time
@@ -16,7 +15,7 @@ import pytest
 from scripts.monitoring_programs import Server
 from tests.api.replica import wait_until
 from tests.bridge.conftest import StartBridge
-from tests.bridge.process import TOKEN, Bridge
+from tests.bridge.process import TOKEN, Bridge, route_to
 from tests.fakes_wecom import FakeWeCom
 from tests.monitoring import alertmanager_with, need
 
@@ -30,23 +29,8 @@ def _program() -> None:
 
 @contextmanager
 def serving(bridge: Bridge, folder: Path, token: Path, *, repeat: str = "1s") -> Iterator[Server]:
-    """Start Alertmanager; it looks at its groups every second, as nobody would have it do."""
-    receiver = {
-        "name": "wecom",
-        "webhook_configs": [
-            {
-                "url": f"{bridge.url}/alertmanager",
-                "send_resolved": True,
-                "http_config": {"authorization": {"credentials_file": str(token)}},
-            }
-        ],
-    }
-    route = {"receiver": "wecom", "group_by": ["alertname"], "group_wait": "0s"}
-    config = {
-        "route": {**route, "group_interval": "1s", "repeat_interval": repeat},
-        "receivers": [receiver],
-    }
-    with alertmanager_with(folder / "alertmanager", json.dumps(config)) as server:
+    """Start Alertmanager; see :func:`route_to`."""
+    with alertmanager_with(folder / "alertmanager", route_to(bridge, token, repeat=repeat)) as server:
         yield server
 
 
