@@ -68,7 +68,21 @@ def test_without_a_way_to_get_the_programs_there_is_a_reason(tmp_path: Path) -> 
     """The script changes nothing then; a test is skipped here and fails in CI."""
     bare = tmp_path / "bin"
     bare.mkdir()
-    for name in ("bash", "chmod", "dirname", "grep", "ln", "mkdir", "mktemp", "mv", "rm", "sed", "sort", "tail", "touch"):
+    for name in (
+        "bash",
+        "chmod",
+        "dirname",
+        "grep",
+        "ln",
+        "mkdir",
+        "mktemp",
+        "mv",
+        "rm",
+        "sed",
+        "sort",
+        "tail",
+        "touch",
+    ):
         found = shutil.which(name)
         assert found
         (bare / name).symlink_to(found)
