@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from types import TracebackType
 from typing import Self
@@ -33,6 +33,8 @@ class ReplicaHttp:
         headers: Mapping[str, str],
         timeout_seconds: float,
         transport: httpx.BaseTransport | None = None,
+        secrets: Sequence[str] = (),
+        trust_env: bool = False,
     ) -> None:
         """Open nothing yet.
 
@@ -41,19 +43,22 @@ class ReplicaHttp:
             headers: of every call; their values are secrets.
             timeout_seconds: for a call that says nothing else.
             transport: another transport, for tests.
+            secrets: further texts that no message may repeat.
+            trust_env: whether the environment's proxy and certificates count: a proxy is not between us and a replica.
 
         Raises:
             ConfigurationError: the address is not usable, or holds credentials.
         """
         self.url = check_url(url)
         self._secrets = [part for value in headers.values() for part in (value, value.rpartition(" ")[2]) if part]
+        self._secrets += [secret for secret in secrets if secret]
         self._client = httpx.Client(
             base_url=self.url,
             headers=dict(headers),
             timeout=timeout_seconds,
             transport=transport,
             follow_redirects=False,  # the token would travel along
-            trust_env=False,  # a proxy of the environment is not between us and a replica
+            trust_env=trust_env,
         )
 
     def close(self) -> None:
