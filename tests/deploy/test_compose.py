@@ -216,6 +216,16 @@ def test_every_foreign_image_has_a_version() -> None:
     assert {service["build"].get("target", "collectd") for service in services().values() if "build" in service} == OWN
 
 
+def test_the_workflow_pushes_every_image_of_the_project() -> None:
+    """Else a server, which pulls them, lacks one."""
+    text = (PROJECT / ".github" / "workflows" / "model-release.yml").read_text()
+    (pushed,) = re.findall(r"docker compose push (.+)", text)
+    built = {service["image"] for service in services().values() if "build" in service}
+    assert {services()[name]["image"] for name in pushed.split()} == built
+    variables = re.findall(r"\$\{(\w+_IMAGE):-localhost/", (PROJECT / "docker-compose.yaml").read_text())
+    assert all(f"export {name}=" in text for name in set(variables))
+
+
 def test_the_example_of_settings_names_only_what_is_read() -> None:
     """And it is taken: with it, everything starts but what needs a robot."""
     text = (PROJECT / ".env.example").read_text()

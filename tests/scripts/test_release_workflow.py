@@ -142,7 +142,7 @@ def test_the_command_gets_what_was_chosen(runner: Runner) -> None:
 
 
 def test_images_are_pushed_only_under_a_name(runner: Runner) -> None:
-    names = ["airflow-scheduler", "recommendation-api", "alert-bridge"]
+    names = ["airflow-scheduler", "recommendation-api", "alert-bridge", "collectd"]
     assert runner.run("image", "Build and push", PREFIX="").returncode != 0
     assert not runner.calls_file.exists()
     assert runner.run("image", "Build and push", PREFIX="ghcr.io/somebody").returncode == 0
