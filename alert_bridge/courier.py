@@ -19,6 +19,7 @@ from model_release.errors import MessageNotSentError, Refusal
 
 _LONGEST_PAUSE = 60.0
 _HOUR = 3600.0
+_NOTE_LOSSES = 3  # after which a note is not sent once more
 _log = logging.getLogger(__name__)
 
 
@@ -141,7 +142,7 @@ class Courier:
 
     def _go_on(self, waiting: Waiting, *, in_doubt: bool) -> None:
         if self._outbox.done_with_part(waiting, self._clock(), in_doubt=in_doubt):
-            lost = in_doubt or waiting.in_doubt
+            lost = in_doubt or (waiting.in_doubt and waiting.kind != "note")
             self._metrics.message("unknown" if lost else "delivered")
             what = "may have been told" if lost else "told"
             _log.info("%s: %s: message %d: %s", self._target.name, what, waiting.number, "; ".join(waiting.titles))
@@ -169,18 +170,22 @@ class Courier:
                 assert_never(kind)
 
     def _lost(self, waiting: Waiting, why: str) -> None:
-        """Decide about a message that may have arrived: again where the service would know it, else never."""
+        """Decide about a message that may have arrived: again where the service would know it, or if it is a note; else never."""
         now = self._clock()
         first = waiting.first_try if waiting.first_try is not None else now
         if now - first < self._target.repeatable_seconds:
             self._try_later(waiting, self._pause(self._failures), why)
             return
+        if waiting.kind == "note" and waiting.in_doubt < _NOTE_LOSSES:
+            self._try_later(waiting, self._pause(self._failures), why, lost=True)
+            return
         _log.warning("%s: message %d is not sent again: %s", self._target.name, waiting.number, why)
         self._go_on(waiting, in_doubt=True)
 
-    def _try_later(self, waiting: Waiting, pause: float, why: str) -> None:
+    def _try_later(self, waiting: Waiting, pause: float, why: str, *, lost: bool = False) -> None:
         now = self._clock()
-        self._outbox.later(waiting, now + max(pause, min(self._pause(waiting.tries) * 2, _LONGEST_PAUSE)))
+        at = now + max(pause, min(self._pause(waiting.tries) * 2, _LONGEST_PAUSE))
+        self._outbox.later(waiting, at, lost=lost)
         self._failures += 1
         self._closed_until = now + pause
         level = logging.WARNING if waiting.tries == 0 else logging.DEBUG  # the queue's age shows that it goes on

@@ -48,7 +48,7 @@ CREATE TABLE messages (
     first_try REAL,                     -- of the next part
     tries INTEGER NOT NULL DEFAULT 0,   -- of the next part
     not_before REAL NOT NULL DEFAULT 0,
-    in_doubt INTEGER NOT NULL DEFAULT 0 -- 1: the answer to a part got lost
+    in_doubt INTEGER NOT NULL DEFAULT 0 -- answers that got lost: of a note all, of another message one at most
 );
 CREATE INDEX messages_by_target ON messages (target, id);
 CREATE TABLE sends (target TEXT NOT NULL, at REAL NOT NULL);

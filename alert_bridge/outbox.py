@@ -35,7 +35,7 @@ class Waiting:
         next_part: place in ``parts`` of the next one.
         first_try: of that part, in seconds since 1970; None: it was not tried.
         tries: of that part.
-        in_doubt: whether the answer to a part got lost.
+        in_doubt: how many answers got lost: of a note all of them, of another message one at most.
     """
 
     number: int
@@ -47,7 +47,7 @@ class Waiting:
     next_part: int
     first_try: float | None
     tries: int
-    in_doubt: bool
+    in_doubt: int
 
 
 @dataclass(frozen=True)
@@ -132,10 +132,16 @@ class Outbox:
             )
             connection.execute("INSERT INTO sends (target, at) VALUES (?, ?)", (self.target, now))
 
-    def later(self, waiting: Waiting, at: float) -> None:
-        """The next part did not arrive, or may be sent again without harm: it is tried again from then on."""
+    def later(self, waiting: Waiting, at: float, *, lost: bool = False) -> None:
+        """The next part did not arrive, or may be sent again without harm: it is tried again from then on.
+
+        ``lost``: it is a note, whose answer got lost once more.
+        """
         with self.database.transaction() as connection:
-            connection.execute("UPDATE messages SET sending = 0, not_before = ? WHERE id = ?", (at, waiting.number))
+            connection.execute(
+                "UPDATE messages SET sending = 0, not_before = ?, in_doubt = in_doubt + ? WHERE id = ?",
+                (at, int(lost), waiting.number),
+            )
 
     def done_with_part(self, waiting: Waiting, now: float, *, in_doubt: bool) -> bool:
         """Go on to the part after; return whether that was the last one, and the message is over.
@@ -232,5 +238,5 @@ def _waiting(row: Sequence[object]) -> Waiting:
         next_part=next_part,  # type: ignore[arg-type]
         first_try=first_try,  # type: ignore[arg-type]
         tries=tries,  # type: ignore[arg-type]
-        in_doubt=bool(in_doubt),
+        in_doubt=in_doubt,  # type: ignore[arg-type]
     )

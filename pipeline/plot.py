@@ -32,7 +32,7 @@ def comparison(summary: Mapping[str, Any]) -> bytes:
     week = f"{summary['window_start'][:10]} to {summary['window_end'][:10]}, {summary['users']} users"
     figure.suptitle(f"{summary['run_id']}   {against[:110]}\n{week}", x=0.01, ha="left", fontsize=11)
     if current:
-        left.legend(["candidate", "current"], frameon=False, fontsize=9)
+        left.legend(["candidate", "current"], frameon=False, fontsize=9, loc="upper right")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue()

@@ -19,7 +19,7 @@ from typing import IO
 PROJECT = Path(__file__).resolve().parent.parent
 STOP_SECONDS = 20.0
 PORTS = range(15_000, 32_000)  # below those that systems give to outgoing connections and to "any port"
-_kept: list[IO[bytes]] = []  # a port is this process's as long as its file is open
+_kept: list[int] = []  # open files: a port is this process's as long as its file is open
 
 
 class StackError(RuntimeError):
@@ -51,11 +51,11 @@ def _nothing_listens(port: int) -> bool:
 def _keep(port: int) -> bool:
     folder = Path(tempfile.gettempdir()) / f"ports-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    file = (folder / str(port)).open("ab")
+    file = os.open(folder / str(port), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        file.close()
+        os.close(file)
         return False
     _kept.append(file)
     return True

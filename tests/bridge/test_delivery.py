@@ -152,13 +152,25 @@ def test_a_lost_answer(start: StartBridge, service: FakeWeCom, fault: Fault, arr
     assert service.texts[-1].startswith("**✅ Resolved")
 
 
-def test_a_lost_note_is_not_followed_by_another(start: StartBridge, service: FakeWeCom) -> None:
-    """A service that swallows all answers gets two messages, not a flood."""
+def test_a_lost_note_is_sent_again(start: StartBridge, service: FakeWeCom) -> None:
+    """Else nobody would know of the message that it is about: here neither the message nor its note arrived."""
+    service.faults = [("close", 0)] * 3
+    bridge = start()
+    bridge.post(webhook(ONE))
+    bridge.wait_idle()
+    (note,) = service.texts
+    assert note.splitlines()[0] == "**❔ May be missing above: message 1**"
+    assert (bridge.messages("unknown"), bridge.messages("delivered")) == (1, 1)
+
+
+def test_lost_notes_are_no_flood(start: StartBridge, service: FakeWeCom) -> None:
+    """A service that takes everything and swallows all answers gets the message once, and its note four times."""
     service.faults = [("drop", 0)] * 20
     bridge = start()
     bridge.post(webhook(ONE))
     bridge.wait_idle()
-    assert len(service.received) == 2
+    told = [text.splitlines()[0] for text in service.texts]
+    assert told == ["**🚨 RecommendationErrors**", *["**❔ May be missing above: message 1**"] * 4]
 
 
 def test_ten_thousand_characters_arrive(start: StartBridge, service: FakeWeCom) -> None:
