@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Set everything up and check the project: lint, types, layers, shell, images, compose file, workflows, tests.
 #
-#   scripts/test.sh                 everything
+#   scripts/test.sh                 everything, but for what takes minutes more:
+#   scripts/test.sh tests/executors the main job on PostgreSQL, and on Celery with Redis: ten minutes
 #   scripts/test.sh tests/release   the checks, then these tests; arguments go to pytest
 #   scripts/test.sh --no-checks -k registry
 set -euo pipefail
@@ -40,4 +41,5 @@ else
 fi
 # Three processes at least: one is mostly waiting for Airflow, another for alerts to fire and to end.
 processes=$(python -c 'import os; print(min(4, max(3, os.cpu_count() or 3)))')
+[[ $# -gt 0 ]] || set -- -m "not long"
 exec python -m pytest -n "$processes" --dist loadscope --no-loadscope-reorder "$@"

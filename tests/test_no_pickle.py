@@ -19,6 +19,7 @@ PACKAGES = (
     "monitoring",
     "plugins",
     "dags",
+    "docker",
     "scripts",
     "benchmarks",
     "examples",

@@ -9,7 +9,7 @@ from tests.executors.servers import Servers
 from tests.live import test_main_job as story
 from tests.live.installation import PIPELINE, Installation
 
-pytestmark = [pytest.mark.airflow, pytest.mark.slow]
+pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.long]
 EXECUTOR = "CeleryExecutor"
 
 # the same story as on SQLite, in its order; what only the API server answers is left out

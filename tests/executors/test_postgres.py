@@ -8,7 +8,7 @@ from tests.executors.servers import Servers
 from tests.live import test_main_job as story
 from tests.live.installation import PIPELINE, Installation
 
-pytestmark = [pytest.mark.airflow, pytest.mark.slow]
+pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.long]
 EXECUTOR = "LocalExecutor"
 
 # of the story on SQLite, in its order; test_celery.py runs more of it

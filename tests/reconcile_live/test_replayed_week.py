@@ -120,7 +120,8 @@ def replay_day(week: Week, replica: Replica, clock: Shifted, number: int) -> Non
 def exposures(week: Week) -> pl.DataFrame:
     """Return all lines of all files, as they are."""
     files = sorted(week.served.paths.exposures.glob("*.jsonl"))
-    frames = [pl.read_ndjson(complete(file.read_bytes()), infer_schema_length=None) for file in files]
+    written = [complete(file.read_bytes()) for file in files]  # one that was begun just now has nothing yet
+    frames = [pl.read_ndjson(lines, infer_schema_length=None) for lines in written if lines]
     return pl.concat(frames, how="diagonal_relaxed") if frames else pl.DataFrame()
 
 
