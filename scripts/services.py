@@ -114,6 +114,20 @@ class Service:
         return "\n".join(text.splitlines()[-lines:])
 
 
+def family(pid: int) -> list[int]:
+    """Return a process and all its descendants, parents first, whatever groups they are in: what a control group would hold."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError, IndexError, ValueError):
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                children.setdefault(parent, []).append(int(entry.name))
+    found = [pid]
+    for one in found:  # it grows meanwhile
+        found += children.get(one, [])
+    return found
+
+
 def _group_lives(process: subprocess.Popen[bytes]) -> bool:
     process.poll()
     try:

@@ -1,8 +1,9 @@
-"""Markdown as the tests of the documentation read it: pages, headings, links, tables."""
+"""Markdown as the tests of the documentation read it: pages, headings, links, tables; and results written into a page."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -82,3 +83,19 @@ def agree(documented: set[str], actual: set[str], where: str) -> None:
     """Fail if what is documented is not what is there."""
     missing, made_up = sorted(actual - documented), sorted(documented - actual)
     assert (missing, made_up) == ([], []), f"{where}: not documented {missing}; documented, but not there {made_up}"
+
+
+def write_page(part: str, text: str, page: Path) -> None:
+    """Put ``text`` between the marks of ``part`` in the page."""
+    begin, end = f"<!-- {part}: begin -->", f"<!-- {part}: end -->"
+    before, found, rest = page.read_text(encoding="utf-8").partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise ValueError(f"{page} has no marks {begin} and {end}")
+    page.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
+
+
+def timeline_table(lines: Iterable[tuple[float, str]], *, digits: int) -> str:
+    """Return what happened when as a table; seconds have so many digits after the point."""
+    rows = [f"| {seconds:.{digits}f} | {what.replace('|', '/')} |" for seconds, what in lines]
+    return "\n".join(["| seconds | what happened |", "|---|---|", *rows])

@@ -8,15 +8,14 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, TypeVar
 from urllib.parse import quote, urlencode
 
 import httpx
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from model_release.adapters.addresses import bearer, check_url
-from model_release.adapters.replica_http import ReplicaHttp
+from model_release.adapters.replica_http import Client, ReplicaHttp
 from model_release.errors import (
     AirflowRefusedError,
     AirflowUnreachableError,
@@ -116,7 +115,7 @@ def airflow_address(given: str) -> str:
     return url.removesuffix("/api").rstrip("/")
 
 
-class AirflowApi:
+class AirflowApi(Client):
     """One Airflow.
 
     Outages raise ``AirflowUnreachableError``, every other answer that was not wanted ``AirflowRefusedError``.  Which
@@ -153,16 +152,6 @@ class AirflowApi:
         if self._http is not None:
             self._http.close()
             self._http = None
-
-    def __enter__(self) -> Self:
-        """Return the client itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close its connections."""
-        self.close()
 
     def run_url(self, dag_id: str, dag_run_id: str) -> str:
         """Return where people see a DAG run."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from types import TracebackType
@@ -127,7 +128,25 @@ class ReplicaHttp:
         return message
 
 
-class HttpReplica:
+class Client(abc.ABC):
+    """What has connections that are closed at the end of a ``with`` block."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Close its connections."""
+
+    def __enter__(self) -> Self:
+        """Return the client itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close its connections."""
+        self.close()
+
+
+class HttpReplica(Client):
     """What clients of replicas have in common: an address, and connections that are closed at the end."""
 
     def __init__(self, http: ReplicaHttp) -> None:
@@ -141,13 +160,3 @@ class HttpReplica:
     def close(self) -> None:
         """Close its connections."""
         self._http.close()
-
-    def __enter__(self) -> Self:
-        """Return the client itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close its connections."""
-        self.close()

@@ -23,6 +23,10 @@ class Crowd(abc.ABC):
         """Whether the callers should stop."""
         return self._stop.is_set()
 
+    def wait(self, seconds: float) -> bool:
+        """Wait, and return early once the callers should stop; return whether they should."""
+        return self._stop.wait(seconds)
+
     @abc.abstractmethod
     def ask(self, number: int) -> None:
         """Ask until it is over; ``number`` says which thread this is."""

@@ -18,9 +18,11 @@ from tests.chaos.lease import run_lease
 from tests.chaos.matrix import Released, mixed, plan, release, run
 from tests.chaos.scene import scene, tasks_of
 from tests.chaos.stack import STEPS
-from tests.chaos.tables import lease_table, matrix_tables, read_lines, services_table, write_page
+from tests.chaos.tables import lease_table, matrix_tables, read_lines, services_table
+from tests.docs_pages import DOCS, write_page
 from tests.executors.servers import Servers
 
+PAGE = DOCS / "chaos.md"
 COMMAND, MATRIX, LEASE, SERVICES = "command.txt", "results.jsonl", "lease.jsonl", "services.jsonl"
 EACH_SERVICE: Mapping[str, str] = {  # what is killed, and the step that it does most harm to
     "triggerer killed": "judge_shadow_20",
@@ -105,11 +107,11 @@ def _report(home: Path) -> int:
     """Write the tables of what a run left behind, also of one that did not come to its end."""
     head = (home / COMMAND).read_text(encoding="utf-8")
     if (home / MATRIX).exists():
-        write_page("matrix", f"{head}\n\n{matrix_tables(read_lines(home / MATRIX), tasks_of(STEPS))}")
+        write_page("matrix", f"{head}\n\n{matrix_tables(read_lines(home / MATRIX), tasks_of(STEPS))}", PAGE)
     if (home / SERVICES).exists():
-        write_page("services", f"{head}\n\n{services_table(read_lines(home / SERVICES))}")
+        write_page("services", f"{head}\n\n{services_table(read_lines(home / SERVICES))}", PAGE)
     if (home / LEASE).exists():
-        write_page("lease", f"{head}\n\n{lease_table(read_lines(home / LEASE))}")
+        write_page("lease", f"{head}\n\n{lease_table(read_lines(home / LEASE))}", PAGE)
     return 0
 
 

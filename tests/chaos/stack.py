@@ -23,7 +23,7 @@ from pipeline.evaluate import evaluate
 from pipeline.train_models import train
 from scripts.local_stack import API_WORKERS, COMPONENTS, LocalStack
 from scripts.monitoring_programs import tool
-from scripts.services import Service, StackError, free_port
+from scripts.services import Service, StackError, family, free_port
 from tests import monitoring
 from tests.chaos.proxy import FaultProxy
 from tests.executors.servers import Servers
@@ -242,20 +242,6 @@ def _models(client: httpx.Client) -> dict[str, Any] | None:
         return dict(answer.json()) if answer.is_success else None
     except (httpx.HTTPError, ValueError):
         return None
-
-
-def family(pid: int) -> list[int]:
-    """Return a process and all its descendants, parents first, whatever groups they are in: what a control group would hold."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError, IndexError, ValueError):
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-                children.setdefault(parent, []).append(int(entry.name))
-    found = [pid]
-    for one in found:  # it grows meanwhile
-        found += children.get(one, [])
-    return found
 
 
 def _signal(pids: list[int], number: int) -> None:

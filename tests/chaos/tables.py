@@ -8,9 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from scripts.services import PROJECT
-
-PAGE = PROJECT / "docs" / "chaos.md"
 Line = Mapping[str, Any]
 
 
@@ -102,16 +99,6 @@ def lease_table(rounds: Sequence[Line]) -> str:
         f"{well} of {len(rounds)} rounds as promised; the slowest replica was back {most:.2f} s after its lease ran out.\n\n"
         + _table(head, rows)
     )
-
-
-def write_page(part: str, text: str, page: Path = PAGE) -> None:
-    """Put ``text`` between the marks of ``part`` in the page."""
-    begin, end = f"<!-- {part}: begin -->", f"<!-- {part}: end -->"
-    before, found, rest = page.read_text(encoding="utf-8").partition(begin)
-    _, closed, after = rest.partition(end)
-    if not found or not closed:
-        raise ValueError(f"{page} has no marks {begin} and {end}")
-    page.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
 
 
 def _kind_row(kind: str, faults: Sequence[Line], lines: Sequence[Line]) -> list[str]:

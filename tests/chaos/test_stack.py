@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from tests.chaos.stack import family
+from scripts.services import family
 
 PARENT = """
 import subprocess, sys

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from tests.chaos.matrix import mixed
-from tests.chaos.tables import lease_table, matrix_tables, services_table, write_page
+from tests.chaos.tables import lease_table, matrix_tables, services_table
 from tests.chaos.watch import Sample, seconds_to_agree
+from tests.docs_pages import write_page
 
 BAD = ("replica 1 does not answer",)
 

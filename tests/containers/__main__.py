@@ -10,10 +10,9 @@ from pathlib import Path
 
 from tests.containers.stack import Stack, StackError
 from tests.containers.story import Story
-from tests.deploy.compose import PROJECT
+from tests.docs_pages import DOCS, timeline_table, write_page
 
-PAGE = PROJECT / "docs" / "production.md"
-_BEGIN, _END = "<!-- timeline: begin -->", "<!-- timeline: end -->"
+PAGE = DOCS / "production.md"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -45,12 +44,8 @@ def _say(line: str) -> None:
 
 
 def _write(story: Story) -> None:
-    text = PAGE.read_text(encoding="utf-8")
     head = f"`scripts/compose_on_podman.sh` on {dt.datetime.now(dt.UTC):%Y-%m-%d}, {os.cpu_count()} cores:"
-    rows = [f"| {seconds:.0f} | {what.replace('|', '/')} |" for seconds, what in story.lines]
-    table = "\n".join(["| seconds | what happened |", "|---|---|", *rows])
-    before, after = text.split(_BEGIN)[0], text.split(_END)[1]
-    PAGE.write_text(f"{before}{_BEGIN}\n{head}\n\n{table}\n{_END}{after}", encoding="utf-8")
+    write_page("timeline", f"{head}\n\n{timeline_table(story.lines, digits=0)}", PAGE)
 
 
 if __name__ == "__main__":

@@ -10,12 +10,11 @@ import tempfile
 from pathlib import Path
 
 from model_release.contract import utc_now
-from scripts.services import PROJECT
+from tests.docs_pages import DOCS, timeline_table, write_page
 from tests.loop.stack import REPLICAS, loop
 from tests.loop.story import PROMISED_SECONDS, LoopBrokenError, Story
 
-PAGE = PROJECT / "docs" / "closed-loop.md"
-_BEGIN, _END = "<!-- timeline: begin -->", "<!-- timeline: end -->"
+PAGE = DOCS / "closed-loop.md"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -48,12 +47,8 @@ def _say(line: str) -> None:
 
 
 def _write(story: Story, said: str) -> None:
-    text = PAGE.read_text(encoding="utf-8")
     head = f"`scripts/loop.sh` on {utc_now():%Y-%m-%d}, {os.cpu_count()} cores, {REPLICAS} replicas: {said}."
-    rows = [f"| {seconds:.1f} | {what.replace('|', '/')} |" for seconds, what in story.lines]
-    table = "\n".join(["| seconds | what happened |", "|---|---|", *rows])
-    before, after = text.split(_BEGIN)[0], text.split(_END)[1]
-    PAGE.write_text(f"{before}{_BEGIN}\n{head}\n\n{table}\n{_END}{after}", encoding="utf-8")
+    write_page("timeline", f"{head}\n\n{timeline_table(story.lines, digits=1)}", PAGE)
 
 
 if __name__ == "__main__":

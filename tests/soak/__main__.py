@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from model_release.contract import utc_now
-from scripts.services import PROJECT
+from tests.docs_pages import DOCS, write_page
 from tests.soak.growth import ALLOWED, growth
 from tests.soak.soak import run
 
-PAGE = PROJECT / "docs" / "soak.md"
-BEGIN, END = "<!-- soak: begin -->", "<!-- soak: end -->"
+PAGE = DOCS / "soak.md"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,9 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     text = report(found)
     _say(text)
     if asked.write_docs:
-        page = PAGE.read_text(encoding="utf-8")
-        before, after = page.split(BEGIN)[0], page.split(END)[1]
-        PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
+        write_page("soak", f"\n{text}\n", PAGE)
     return 1 if found["problems"] else 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,21 +12,6 @@ KINDS = ("rss_mib", "descriptors", "threads", "gone_files")
 # Beside it, a worker keeps the counters of each pair of runs that was in a shadow trial until it restarts: known, see the page.
 KNOWN_MIB_PER_TRIAL = 0.07
 ALLOWED = {"rss_mib": 4.0, "descriptors": 3.0, "threads": 1.0, "gone_files": 2.0, "disk_kib": 8.0, "runs": 1.0}
-
-
-def processes(root: int) -> list[int]:
-    """Return a process and all its descendants."""
-    parents: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError, IndexError, ValueError):
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-                parents.setdefault(parent, []).append(int(entry.name))
-    found, rest = [], [root]
-    while rest:
-        found.append(rest.pop())
-        rest += parents.get(found[-1], [])
-    return sorted(found)
 
 
 def held(pid: int) -> dict[str, float]:

@@ -20,10 +20,11 @@ from model_release.policy.retention import Retention
 from model_release.registry import Cause, Registry
 from model_release.reversal import rollback_target
 from model_release.rollout import Move
+from scripts.services import family
 from tests.api.home import Home
 from tests.api.replica import TOKEN, Replica
 from tests.runs import publish_factors, publish_run, stage_run
-from tests.soak.growth import KINDS, held, leaks, processes
+from tests.soak.growth import KINDS, held, leaks
 from tests.soak.traffic import Traffic
 
 RETENTION = Retention(newest=2, days=0.0, past_currents=2, staging_hours=1.0)
@@ -140,7 +141,7 @@ class Soak:
         for place, replica in enumerate(self.fleet, start=1):
             if replica.process is None:
                 raise SoakError("a replica is gone")
-            holds = [held(pid) for pid in processes(replica.process.pid)]
+            holds = [held(pid) for pid in family(replica.process.pid)]
             for kind in KINDS:
                 self._note(f"replica {place} {kind}", sum(one[kind] for one in holds))
 

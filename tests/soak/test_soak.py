@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.soak.__main__ import BEGIN, END, PAGE, report
-from tests.soak.growth import growth, held, leaks, processes, slope
+from scripts.services import family
+from tests.soak.__main__ import PAGE, report
+from tests.soak.growth import growth, held, leaks, slope
 from tests.soak.soak import run
 
 
@@ -51,7 +52,7 @@ def test_what_a_process_holds_is_seen(tmp_path: Path) -> None:
         assert process.stdout is not None
         process.stdout.readline()
         found = held(process.pid)
-        assert processes(process.pid) == [process.pid]
+        assert family(process.pid) == [process.pid]
         process.kill()
     assert found["gone_files"] == 1
     assert found["threads"] >= 2
@@ -71,5 +72,5 @@ def test_a_short_soak_loses_nothing(tmp_path: Path) -> None:
 
 def test_the_page_has_a_place_for_the_tables() -> None:
     text = PAGE.read_text(encoding="utf-8")
-    assert text.count(BEGIN) == text.count(END) == 1
+    assert text.count("<!-- soak: begin -->") == text.count("<!-- soak: end -->") == 1
     assert growth([1.0, 1.0, 1.0]) == 0.0

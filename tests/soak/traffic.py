@@ -6,16 +6,16 @@ import itertools
 import threading
 from collections import Counter
 from collections.abc import Sequence
-from typing import Self
 
 import httpx
 
+from tests.api.crowd import Crowd
 from tests.runs import USERS
 
 PAUSE_SECONDS = 0.02
 
 
-class Traffic:
+class Traffic(Crowd):
     """Asks several replicas from a few threads until it is stopped.
 
     Attributes:
@@ -27,28 +27,17 @@ class Traffic:
         self.answered: Counter[str] = Counter()
         self.lost: list[str] = []
         self._urls = urls
-        self._lock, self._closing = threading.Lock(), threading.Event()
-        self._threads = [threading.Thread(target=self._ask, args=(person,)) for person in range(people)]
+        self._lock = threading.Lock()
+        super().__init__(people)
 
-    def __enter__(self) -> Self:
-        """Begin."""
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Stop, when the requests under way are answered."""
-        self._closing.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _ask(self, person: int) -> None:
-        users = itertools.cycle((*USERS, f"nobody-{person}"))
+    def ask(self, number: int) -> None:
+        """Ask one replica after the other; ``number`` says which person this is."""
+        users = itertools.cycle((*USERS, f"nobody-{number}"))
         with httpx.Client(timeout=10.0) as client:
-            for number, user in enumerate(users):
-                if self._closing.wait(PAUSE_SECONDS):
+            for turn, user in enumerate(users):
+                if self.wait(PAUSE_SECONDS):
                     return
-                url = self._urls[(person + number) % len(self._urls)]
+                url = self._urls[(number + turn) % len(self._urls)]
                 run_id, problem = _one(client, f"{url}/recommend/{user}?k=3")
                 with self._lock:
                     if problem:
