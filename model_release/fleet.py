@@ -187,6 +187,12 @@ def differences(url: str, report: ObservedModels, desired: Registry) -> list[Dev
     return found
 
 
+def worker_difference(worker: ObservedWorker, desired: Registry) -> str | None:
+    """Return how one worker differs from ``desired``; None: it serves it."""
+    difference = _difference(worker, desired)
+    return None if difference is None else difference[1]
+
+
 def _difference(worker: ObservedWorker, desired: Registry) -> tuple[Kind, str] | None:
     current = desired.current.run_id if desired.current else None
     trial = trial_key(desired.candidate)
