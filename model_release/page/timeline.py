@@ -177,10 +177,10 @@ def _place(after: str | None) -> tuple[dt.datetime, str] | None:
         return None
     at, _, release_id = after.partition("|")
     try:
-        place = dt.datetime.fromisoformat(at)
+        place = dt.datetime.fromisoformat(at).astimezone(dt.UTC)
     except ValueError as error:
         raise InvalidInputError(f"after {after!r} is not what a page before gave") from error
-    if place.tzinfo is None:
+    if not release_id:
         raise InvalidInputError(f"after {after!r} is not what a page before gave")
     return place, release_id
 
@@ -196,7 +196,7 @@ def _trials(entries: Sequence[LedgerEntry]) -> list[Tried]:
             found[-1] = found[-1].model_copy(update={"until": entry.at})
         if entry.event is Event.COMMITTED and entry.mode in {"shadow", "canary"} and entry.run_id is not None:
             piece = Tried(
-                run_id=entry.run_id, mode=entry.mode or "", rollout=entry.rollout, release_id=entry.release_id,
+                run_id=entry.run_id, mode=entry.mode, rollout=entry.rollout, release_id=entry.release_id,
                 since=entry.at, until=None,
             )  # fmt: skip
             found.append(piece)
@@ -206,8 +206,9 @@ def _trials(entries: Sequence[LedgerEntry]) -> list[Tried]:
 def _latches(entries: Sequence[LedgerEntry]) -> list[Latched]:
     found: list[Latched] = []
     for entry in entries:
-        if entry.event is Event.LATCH_SET and not (found and found[-1].until is None):
+        closed = not found or found[-1].until is not None
+        if entry.event is Event.LATCH_SET and closed:
             found.append(Latched(reason=entry.reason, since=entry.at, until=None))
-        elif entry.event is Event.LATCH_CLEARED and found and found[-1].until is None:
+        elif entry.event is Event.LATCH_CLEARED and not closed:
             found[-1] = found[-1].model_copy(update={"until": entry.at})
     return found

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from model_release.adapters import ledger_reader
-from model_release.adapters.file_ledger import FileLedger
+from model_release.adapters.file_ledger import FileLedger, parse_line
 from model_release.adapters.ledger_reader import LedgerReader
 from model_release.errors import StateCorruptError
-from model_release.ledger import Event
+from model_release.ledger import Event, LedgerEntry
 from model_release.paths import ReleasePaths
 from tests.release.words import entry
 
@@ -31,10 +30,12 @@ def names(reader: LedgerReader) -> list[str]:
 
 def test_only_what_is_new_is_parsed(paths: ReleasePaths, monkeypatch: pytest.MonkeyPatch) -> None:
     parsed: list[int] = []
-    whole = ledger_reader.parse_line
-    monkeypatch.setattr(
-        ledger_reader, "parse_line", lambda path, number, line: parsed.append(number) or whole(path, number, line)
-    )
+
+    def counted(path: Path, number: int, line: bytes) -> LedgerEntry:
+        parsed.append(number)
+        return parse_line(path, number, line)
+
+    monkeypatch.setattr("model_release.adapters.ledger_reader.parse_line", counted)
     reader = LedgerReader(paths)
     assert names(reader) == []
     append(paths, "a", "b")

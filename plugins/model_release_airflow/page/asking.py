@@ -1,0 +1,102 @@
+"""Replicas, Prometheus and Alertmanager as the page asks them: soon or not at all, and once for all who look.
+
+What blocks does so in threads of its own: Airflow's API server has its own, for its own routes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from model_release import fleet
+from model_release.adapters.alertmanager_silences import alerts_and_silences
+from model_release.adapters.http_source import opened
+from model_release.adapters.prometheus import Prometheus
+from model_release.adapters.sources import Sources
+from model_release.contract import utc_now
+from model_release.errors import EvidenceError, ModelReleaseError
+from model_release.evidence import Missing
+from model_release.page.alerts import Alerts, alerts_now
+from model_release.page.now import Fleet, observed
+from model_release.page.part import Part, attempt, lack_of, there
+from model_release.page.traffic import QUESTIONS, Line, Traffic, line, window
+from model_release_airflow.hooks.recommendation_api import DEFAULT_CONN_ID, RecommendationApiHook
+from model_release_airflow.page.desk import Desk
+from model_release_airflow.shared import Questions
+
+T = TypeVar("T")
+WAIT_SECONDS = 3.0  # longer than a service that is well takes; the page says that it is not
+FRESH_SECONDS = 1.5  # of an answer that another who looks got
+
+FILES = Questions(threads=4)
+SERVICES = Questions(threads=4)
+
+
+async def in_file_thread(read: Callable[[], T]) -> T:
+    """Return what ``read`` gives, off the event loop."""
+    return await FILES.in_thread(read)
+
+
+async def fleet_now(desk: Desk) -> Part[Fleet]:
+    """Return what every replica serves."""
+    return await SERVICES.ask_in_thread(
+        ("fleet", desk.paths.root), FRESH_SECONDS, lambda: attempt(lambda: _fleet(desk))
+    )
+
+
+async def traffic_now(desk: Desk) -> Part[Traffic]:
+    """Return requests, latency and degraded answers of the last hour, as Prometheus has them."""
+    return await _shared("traffic", desk, _traffic, 5.0)
+
+
+async def firing_now(desk: Desk) -> Part[Alerts]:
+    """Return what fires, as Alertmanager has it."""
+    return await _shared("alerts", desk, _alerts, FRESH_SECONDS)
+
+
+async def _shared(name: str, desk: Desk, question: Callable[[Sources], Awaitable[T]], fresh: float) -> Part[T]:
+    async def asked() -> Part[T]:
+        try:
+            return there(await question(_sources()))
+        except ModelReleaseError as error:
+            return lack_of(error)
+
+    found: Part[T] = await SERVICES.ask((name, desk.paths.root), fresh, asked)
+    return found
+
+
+def _sources() -> Sources:
+    given = Sources.from_environment()
+    return Sources(
+        prometheus_url=given.prometheus_url,
+        prometheus_token=given.prometheus_token,
+        alertmanager_url=given.alertmanager_url,
+        alertmanager_token=given.alertmanager_token,
+        timeout_seconds=min(WAIT_SECONDS, given.timeout_seconds),
+    )
+
+
+def _fleet(desk: Desk) -> Fleet:
+    registry = desk.registry()
+    with RecommendationApiHook(DEFAULT_CONN_ID, timeout_seconds=WAIT_SECONDS).replicas() as replicas:
+        return observed(*fleet.read_all(replicas), registry)
+
+
+async def _alerts(sources: Sources) -> Alerts:
+    return alerts_now(*await alerts_and_silences(sources))
+
+
+async def _traffic(sources: Sources) -> Traffic:
+    segment = window(utc_now().timestamp())
+    async with opened("Prometheus", sources) as source:
+        prometheus = Prometheus(source)
+        found: list[Any] = await asyncio.gather(
+            *(prometheus.history(question, [segment]) for question in QUESTIONS.values())
+        )
+    lines: dict[str, Line] = {}
+    for name, history in zip(QUESTIONS, found, strict=True):
+        if isinstance(history, Missing):
+            raise EvidenceError(history.reason)
+        lines[name] = line(history, segment)
+    return Traffic(lines=lines)
