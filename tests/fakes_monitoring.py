@@ -100,11 +100,12 @@ class FakePrometheus:
 
 @dataclass
 class FakeAlertmanager:
-    """The alerts that it has, as its API gives them; ``reply`` is sent instead if there is one; ``asked`` are paths."""
+    """The alerts and silences that it has, as its API gives them; ``reply`` is sent instead of any; ``asked`` are paths."""
 
     url: str = ""
     asked: list[str] = field(default_factory=list)
     alerts: list[dict[str, Any]] = field(default_factory=list)
+    silences: list[dict[str, Any]] = field(default_factory=list)
     reply: Reply | None = None
 
 
@@ -154,7 +155,7 @@ def fake_alertmanager() -> Iterator[FakeAlertmanager]:
 
     def respond(path: str, _asked: dict[str, str], _headers: dict[str, str]) -> Reply:
         fake.asked.append(path)
-        return fake.reply or said(fake.alerts)
+        return fake.reply or said(fake.silences if path.endswith("/silences") else fake.alerts)
 
     with _served(respond) as url:
         fake.url = url

@@ -50,7 +50,12 @@ class Mark(Frozen):
 
 
 class Release(Frozen):
-    """One release; ``dag_id`` and ``dag_run_id`` where a DAG run made it."""
+    """One release.
+
+    Attributes:
+        dag_id, dag_run_id: where a DAG run made it.
+        undone_at: when a later rollback went away from the run that it had released.
+    """
 
     release_id: str
     kind: Kind
@@ -65,6 +70,7 @@ class Release(Frozen):
     dag_id: str | None
     dag_run_id: str | None
     marks: tuple[Mark, ...]
+    undone_at: AwareDatetime | None = None
 
 
 # What an event makes of a release that has nothing in force; the rest is in _Story.
@@ -99,6 +105,7 @@ class _Story:
     judged: bool = False
     committed: LedgerEntry | None = None
     about: LedgerEntry | None = None
+    before: str | None = None
     last: LedgerEntry | None = None
     marks: list[Mark] = field(default_factory=list)
     latch: bool = False
@@ -113,6 +120,7 @@ class _Story:
         # what a way back makes current is another run than the release was about
         if entry.run_id is not None and event not in _OVER and event is not Event.ROLLED_BACK:
             self.about = entry
+            self.before = entry.previous_run_id or self.before
         if event is Event.GATE_DECIDED:
             self.judged = True
         if event in _AGAINST:
@@ -148,7 +156,7 @@ class _Story:
             kind=self._kind(),
             outcome=self.outcome,
             run_id=about.run_id,
-            previous_run_id=about.previous_run_id,
+            previous_run_id=self.before or about.previous_run_id,
             began=self.first.at,
             last=last.at,
             by=self.first.by,
@@ -178,7 +186,21 @@ def releases(entries: Iterable[LedgerEntry]) -> list[Release]:
             story = stories[entry.release_id] = _Story(entry)
         story.read(entry)
     found = [story.told() for story in stories.values() if story.marks]
-    return sorted(found, key=lambda one: (one.began, one.release_id), reverse=True)
+    found.sort(key=lambda one: (one.began, one.release_id))
+    return _undone(found)[::-1]
+
+
+def _undone(found: list[Release]) -> list[Release]:
+    """Return the releases, oldest first, those that a later rollback went away from marked as such."""
+    told = list(found)
+    released: dict[str, int] = {}
+    for place, one in enumerate(found):
+        if one.outcome is Outcome.RELEASED and one.run_id is not None:
+            released[one.run_id] = place
+        elif one.kind == "rollback" and one.outcome is Outcome.ROLLED_BACK and one.previous_run_id in released:
+            away = released.pop(one.previous_run_id)
+            told[away] = found[away].model_copy(update={"undone_at": one.last})
+    return told
 
 
 def _mark(entry: LedgerEntry) -> Mark:

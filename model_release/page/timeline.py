@@ -57,11 +57,22 @@ class News(Frozen):
     reason: str
 
 
+class Dot(Frozen):
+    """A release where it began, to be drawn."""
+
+    release_id: str
+    at: AwareDatetime
+    kind: Kind
+    outcome: Outcome
+    run_id: str | None
+
+
 class Timeline(Frozen):
     """A stretch of time, and a page of the releases in it, the newest first.
 
     Attributes:
         first, last: of all that the ledger tells.
+        dots: the releases of the stretch, the newest first; ``releases`` tells a page of them in full.
         cut: more happened than is drawn; zoom in.
         total: how many releases there are in the stretch.
         after: where the next page begins; left out on the last one.
@@ -75,6 +86,7 @@ class Timeline(Frozen):
     tried: tuple[Tried, ...]
     latched: tuple[Latched, ...]
     news: tuple[News, ...]
+    dots: tuple[Dot, ...]
     cut: bool
     releases: tuple[Release, ...]
     total: int
@@ -148,6 +160,10 @@ def timeline(
     served = [Served(**one.model_dump()) for one in stints(history.states, start, end)]
     tried, latched = _within(history.tried, start, end), _within(history.latched, start, end)
     news = [one for one in history.news if start <= one.at < end]
+    dots = [
+        Dot(release_id=one.release_id, at=one.began, kind=one.kind, outcome=one.outcome, run_id=one.run_id)
+        for one in inside[:MOST_LANES]
+    ]
     more = shown[-1] if len(page) > limit else None
     return Timeline(
         first=history.entries[0].at if history.entries else None,
@@ -158,7 +174,8 @@ def timeline(
         tried=tuple(tried[-MOST_LANES:]),
         latched=tuple(latched[-MOST_LANES:]),
         news=tuple(news[-MOST_LANES:]),
-        cut=max(len(served), len(tried), len(latched), len(news)) > MOST_LANES,
+        dots=tuple(dots),
+        cut=max(len(served), len(tried), len(latched), len(news), len(inside)) > MOST_LANES,
         releases=tuple(shown),
         total=len(inside),
         after=None if more is None else f"{more.began.isoformat()}|{more.release_id}",
