@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -226,6 +227,35 @@ def test_parts_that_are_away_say_so_and_the_rest_is_shown(shop: Site, visit: Ope
     finally:
         shop.prometheus.poison = lambda *_: None
         shop.alertmanager.reply = None
+
+
+def test_an_alert_is_acknowledged_in_ones_own_name(shop: Site, visit: Open) -> None:
+    """Alertmanager gets a silence of exactly that alert, for as long as was said, and Airflow writes who did it."""
+    page = visit(role="user")
+    page.get_by_role("button", name="Acknowledge…").click()
+    page.get_by_label("What is known").fill("index is rebuilt")
+    page.get_by_label("For how long?").select_option("30")
+    page.locator("dialog").get_by_role("button", name="Acknowledge").click()
+    expect(page.locator("dialog")).to_have_count(0)
+    (silence,) = [json.loads(body) for body in shop.alertmanager.posted]
+    assert (silence["createdBy"], silence["comment"]) == ("user", "acknowledged: index is rebuilt")
+    assert {one["name"] for one in silence["matchers"]} == {"alertname", "severity", "run_id"}
+    with httpx.Client(
+        headers={"Authorization": f"Bearer {token(shop, 'admin')}"}, trust_env=False, timeout=60
+    ) as client:
+        logs = client.get(f"{shop.url}/api/v2/eventLogs", params={"event": "acknowledge_alert"}).json()["event_logs"]
+    assert [one["owner"] for one in logs] == ["user"]
+
+
+def test_a_tab_on_a_dag_run_shows_its_release(shop: Site, visit: Open) -> None:
+    release_id = next(
+        one.release_id for one in History.of(shop.past.ledger.read()).releases if one.marks[-1].event == "verified"
+    )
+    dag_id, _, dag_run_id = release_id.partition(":")
+    page = visit(f"/model-release/?dag_id={dag_id}&dag_run_id={quote(dag_run_id, safe='')}")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("released")
+    nothing = visit(f"/model-release/?dag_id={dag_id}&dag_run_id=manual__none")
+    expect(nothing.get_by_text("This DAG run made no release")).to_be_visible()
 
 
 def test_a_viewer_is_offered_nothing_and_may_nothing(visit: Open) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -86,11 +87,55 @@ def test_every_role_reads(login: Login, page: str, role: str, path: str) -> None
         assert login(role, cookie=cookie).get(page + path).status_code not in {401, 403}
 
 
+ACKNOWLEDGE = "/api/alerts/none/acknowledge"
+SAID = {"reason": "we look at it", "minutes": 30}
+
+
+@pytest.mark.parametrize(("role", "status"), [("viewer", 403), ("user", 503), ("op", 503), ("admin", 503)])
+def test_only_who_may_roll_back_acknowledges(login: Login, page: str, role: str, status: int) -> None:
+    """An acknowledged alert starts no rollback.  Here there is no Alertmanager: who may, is told that."""
+    answer = login(role, cookie=True).post(page + ACKNOWLEDGE, json=SAID)
+    assert answer.status_code == status
+    assert ("ALERTMANAGER_URL" in answer.text) is (status == 503)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"content-type": "text/plain"}, 415),
+        ({"content-type": "application/x-www-form-urlencoded"}, 415),
+        ({"content-type": ""}, 415),
+        ({"origin": "http://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({"origin": "http://airflow.example:8081"}, 403),
+        ({"sec-fetch-site": "cross-site"}, 403),
+        ({"sec-fetch-site": "same-site"}, 403),
+        ({"origin": "http://airflow.example:8080", "sec-fetch-site": "same-origin"}, 503),
+    ],
+)
+def test_no_other_site_makes_a_browser_act(login: Login, page: str, headers: dict[str, str], status: int) -> None:
+    """With the cookie that the browser would send along: a form, a script of another origin, a neighbour."""
+    given = {"content-type": "application/json", **headers}
+    answer = login("admin", cookie=True).post(page + ACKNOWLEDGE, content=json.dumps(SAID), headers=given)
+    assert answer.status_code == status
+
+
+def test_nothing_is_changed_by_a_get() -> None:
+    """A link or an image of another site sends the cookie along; it changes nothing."""
+    changing = [route for route in make_router().routes if isinstance(route, APIRoute) and not route.methods <= {"GET"}]
+    assert [route.path for route in changing] == ["/api/alerts/{fingerprint}/acknowledge"]
+    for route in changing:
+        asked = list(_asked(route.dependant))
+        assert asked.count(_PERMISSION) == 2  # to read, and to act
+        assert "from_here" in asked
+
+
 def test_what_a_role_may_do_is_what_airflow_says(login: Login, page: str) -> None:
     """A viewer only reads; everybody above may trigger."""
     may = {role: login(role).get(f"{page}/api/me").json() for role in ROLES}
     assert [may[role]["may_roll_back"] for role in ROLES] == [False, True, True, True]
     assert [may[role]["may_release"] for role in ROLES] == [False, True, True, True]
+    assert [may[role]["may_acknowledge"] for role in ROLES] == [False, True, True, True]
     assert [may[role]["may_latch"] for role in ROLES] == [False, True, True, True]
     assert may["viewer"]["name"] == "viewer"
 

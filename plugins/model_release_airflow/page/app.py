@@ -10,7 +10,13 @@ from fastapi.responses import FileResponse, JSONResponse
 from starlette.middleware import Middleware
 from starlette.staticfiles import StaticFiles
 
-from model_release.errors import InvalidInputError, ModelReleaseError, RunNotFoundError
+from model_release.errors import (
+    ConfigurationError,
+    InvalidInputError,
+    ModelReleaseError,
+    NotFiringError,
+    RunNotFoundError,
+)
 from model_release_airflow.page.routes import make_router
 from model_release_airflow.page.security import PageHeaders
 
@@ -36,8 +42,10 @@ def create_page() -> FastAPI:
 def _said(_: Request, error: Exception) -> JSONResponse:
     """Return an error that is ours as its message: 404 for what is not there, 422 for a bad wish, else 503."""
     match error:
-        case RunNotFoundError():
+        case RunNotFoundError() | NotFiringError():
             status = HTTPStatus.NOT_FOUND
+        case ConfigurationError():  # of this installation, not of who asks
+            status = HTTPStatus.SERVICE_UNAVAILABLE
         case InvalidInputError():
             status = HTTPStatus.UNPROCESSABLE_ENTITY
         case _:

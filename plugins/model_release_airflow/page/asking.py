@@ -10,17 +10,20 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from model_release import fleet
-from model_release.adapters.alertmanager_silences import alerts_and_silences
+from model_release.acknowledging import acknowledgement, owner_of, reason_of
+from model_release.adapters.alertmanager import alerts
+from model_release.adapters.alertmanager_silences import alerts_and_silences, set_silence, silences
 from model_release.adapters.http_source import opened
 from model_release.adapters.prometheus import Prometheus
 from model_release.adapters.sources import Sources
 from model_release.contract import utc_now
-from model_release.errors import EvidenceError, ModelReleaseError
+from model_release.errors import AlertsUnavailableError, EvidenceError, ModelReleaseError, NotFiringError
 from model_release.evidence import Missing
 from model_release.page.alerts import Alerts, alerts_now
 from model_release.page.now import Fleet, observed
 from model_release.page.part import Part, attempt, lack_of, there
 from model_release.page.traffic import QUESTIONS, Line, Traffic, line, window
+from model_release.silences import Wanted
 from model_release_airflow.hooks.recommendation_api import DEFAULT_CONN_ID, RecommendationApiHook
 from model_release_airflow.page.desk import Desk
 from model_release_airflow.shared import Questions
@@ -53,6 +56,28 @@ async def traffic_now(desk: Desk) -> Part[Traffic]:
 async def firing_now(desk: Desk) -> Part[Alerts]:
     """Return what fires, as Alertmanager has it."""
     return await _shared("alerts", desk, _alerts, FRESH_SECONDS)
+
+
+async def acknowledge(fingerprint: str, *, by: str, minutes: int, reason: str) -> Wanted | None:
+    """Silence one alert that fires, in the name of who acknowledges it; None: it is silent as long already.
+
+    Raises:
+        NotFiringError: no such alert fires.
+        InvalidInputError: the name, the reason or the time is none.
+        AlertsUnavailableError, ConfigurationError: Alertmanager did not take it, or none is named.
+    """
+    owner, why = owner_of(by), reason_of(reason)
+    async with opened("Alertmanager", _sources()) as source:
+        found, silent = await alerts(source), await silences(source)
+        if isinstance(found, Missing):
+            raise AlertsUnavailableError(found.reason)
+        alert = next((one for one in found if one.fingerprint == fingerprint), None)
+        if alert is None:
+            raise NotFiringError(f"no alert {fingerprint!r} fires any more")
+        wanted = acknowledgement(alert, silent, by=owner, reason=why, minutes=minutes, now=utc_now())
+        if wanted is not None:
+            await set_silence(source, wanted)
+        return wanted
 
 
 async def _shared(name: str, desk: Desk, question: Callable[[Sources], Awaitable[T]], fresh: float) -> Part[T]:

@@ -9,8 +9,11 @@ import datetime as dt
 from typing import Annotated, Literal
 
 from airflow.api_fastapi.core_api.security import GetUserDep
-from fastapi import APIRouter, Query, Request, Response
+from airflow.api_fastapi.logging.decorators import action_logging
+from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import AwareDatetime, Field
 
+from model_release.acknowledging import MOST_MINUTES
 from model_release.artifact import Frozen
 from model_release.contract import utc_now
 from model_release.errors import InvalidInputError
@@ -25,7 +28,15 @@ from model_release.page.timeline import MOST_RELEASES, Timeline, timeline
 from model_release_airflow.page import asking, runs
 from model_release_airflow.page.answers import answer
 from model_release_airflow.page.desk import Desk, desk
-from model_release_airflow.page.security import LATCH_DAG, ROLLBACK_DAG, may_read, may_trigger, page_dag
+from model_release_airflow.page.security import (
+    LATCH_DAG,
+    ROLLBACK_DAG,
+    from_here,
+    may_act,
+    may_read,
+    may_trigger,
+    page_dag,
+)
 
 _LONGEST = 300  # characters of what is searched for
 Text = Annotated[str, Query(max_length=_LONGEST)]
@@ -40,6 +51,20 @@ class Me(Frozen):
     may_release: bool
     may_roll_back: bool
     may_latch: bool
+    may_acknowledge: bool
+
+
+class Acknowledge(Frozen):
+    """What is said when an alert is acknowledged; who says it, Airflow knows."""
+
+    reason: Annotated[str, Field(max_length=_LONGEST)]
+    minutes: Annotated[int, Field(ge=1, le=MOST_MINUTES)]
+
+
+class Acknowledged(Frozen):
+    """How long the alert is silent; left out: as long as before."""
+
+    until: AwareDatetime | None
 
 
 class Planned(Frozen):
@@ -68,6 +93,13 @@ def make_router() -> APIRouter:
         ("/plan", planned),
     ):
         router.add_api_route(path, route, methods=["GET"])
+    router.add_api_route(
+        "/alerts/{fingerprint}/acknowledge",
+        acknowledge,
+        methods=["POST"],
+        # the order is that of the questions: from where, who, and only then what
+        dependencies=[Depends(from_here), may_act(), Depends(action_logging("acknowledge_alert"))],
+    )
     return router
 
 
@@ -79,6 +111,7 @@ def me(request: Request, user: GetUserDep) -> Response:
         may_release=may_trigger(user, page_dag()),
         may_roll_back=may_trigger(user, ROLLBACK_DAG),
         may_latch=may_trigger(user, LATCH_DAG),
+        may_acknowledge=may_trigger(user, ROLLBACK_DAG),
     )
     return answer(request, body)
 
@@ -168,6 +201,12 @@ async def planned(
     """What a rollback, or a release of a run that exists, would do if it was asked for now."""
     here = desk()
     return answer(request, await asking.in_file_thread(lambda: _planned(here, user, action, run_id)))
+
+
+async def acknowledge(fingerprint: str, body: Acknowledge, user: GetUserDep) -> Acknowledged:
+    """Silence an alert for a while, in the name of who looks after it; until then it starts no rollback."""
+    wanted = await asking.acknowledge(fingerprint, by=user.get_name(), minutes=body.minutes, reason=body.reason)
+    return Acknowledged(until=None if wanted is None else wanted.ends_at)
 
 
 def _planned(here: Desk, user: GetUserDep, action: Literal["rollback", "release"], run_id: str | None) -> Planned:

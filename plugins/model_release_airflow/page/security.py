@@ -60,7 +60,8 @@ def from_here(request: Request) -> None:
     """Refuse what another site makes a browser send: JSON only, and from our own origin.
 
     A form of another site can't send JSON, and a script of another site can't without asking first (CORS), which nobody
-    here answers.  The header that browsers send themselves is looked at too, and the origin, where there is one.
+    here answers.  What browsers themselves say of where it comes from is looked at too, else the origin, where there is one;
+    behind a proxy that gives another host the former still holds.
 
     Raises:
         HTTPException: 415 for another content type, 403 for another origin.
@@ -68,8 +69,12 @@ def from_here(request: Request) -> None:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send application/json")
-    if request.headers.get("sec-fetch-site", "none") not in _SAME_SITE:
-        raise HTTPException(HTTPStatus.FORBIDDEN, "this comes from another site")
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        if site not in _SAME_SITE:
+            raise HTTPException(HTTPStatus.FORBIDDEN, "this comes from another site")
+        return
+    # over plain HTTP browsers do not say it; then the origin has to be the host that was asked
     origin = request.headers.get("origin")
     if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
         raise HTTPException(HTTPStatus.FORBIDDEN, "this comes from another origin")

@@ -30,6 +30,18 @@ export async function ask(path, parameters = {}) {
 /** Ask Airflow for a DAG run, as its own trigger button does; return what it made. */
 export const trigger = (dagId, conf) => airflow("POST", `dags/${encodeURIComponent(dagId)}/dagRuns`, { logical_date: null, conf });
 
+/** Acknowledge an alert: the one thing that the page's own routes change. */
+export async function acknowledge(fingerprint, body) {
+  const answer = await fetch(new URL(`api/alerts/${encodeURIComponent(fingerprint)}/acknowledge`, HERE), {
+    method: "POST",
+    credentials: "same-origin",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(body),
+  });
+  if (!answer.ok) throw await refusal(answer);
+  return answer.json();
+}
+
 export const dagRun = (dagId, runId) => airflow("GET", `dags/${encodeURIComponent(dagId)}/dagRuns/${encodeURIComponent(runId)}`);
 
 async function airflow(method, path, body) {

@@ -4,7 +4,7 @@ import { ask } from "./api.js";
 import { h, show } from "./dom.js";
 import { time } from "./format.js";
 import { follow, t } from "./look.js";
-import { buttons } from "./views/act.js";
+import { buttons, lookAfter } from "./views/act.js";
 import { choose, comparison } from "./views/compare.js";
 import { alerts, replicas, summary, tick, traffic } from "./views/now.js";
 import { failure } from "./views/parts.js";
@@ -110,7 +110,7 @@ function showNow() {
     show(sections.list, list(known.timeline, rows, { open, outcome, choose: (one) => go(stretch, one), more: next && (() => more(next, drawList)) }));
   };
   const drawFleet = part("replicas", replicas);
-  const drawers = [drawSummary, drawFleet, part("traffic", traffic), part("alerts", alerts), drawTimeline];
+  const drawers = [drawSummary, drawFleet, part("traffic", traffic), part("alerts", (found) => alerts(found, me?.may_acknowledge && ((one) => lookAfter(one, () => asked[3]())))), drawTimeline];
   drawers.forEach((draw) => draw());
   const asked = [
     watch("desired", "desired", () => ({}), drawSummary),

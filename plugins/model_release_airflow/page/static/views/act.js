@@ -1,7 +1,8 @@
 // Roll back, release a run, allow releases: what will happen is shown first; then Airflow is asked for a DAG run.
 
-import { ask, dagRun, dagRunPath, AIRFLOW, leave, trigger } from "../api.js";
+import { acknowledge, ask, dagRun, dagRunPath, AIRFLOW, leave, trigger } from "../api.js";
 import { h, say, show } from "../dom.js";
+import { span } from "../format.js";
 import { t } from "../look.js";
 import { suggest } from "./compare.js";
 import { loading } from "./parts.js";
@@ -129,4 +130,40 @@ async function follow(dialog, made, done) {
       // Airflow is away for a moment: the DAG run is not
     }
   }
+}
+
+/** Say that somebody looks after an alert: who, Airflow knows; why and how long is asked for. */
+export function lookAfter(alert, done) {
+  const dialog = h("dialog", { "aria-labelledby": "act-title" });
+  document.body.append(dialog);
+  dialog.addEventListener("close", () => dialog.remove());
+  const reason = h("textarea", { name: "reason", rows: 2, maxlength: 300, required: true });
+  const minutes = h("select", { name: "minutes" }, [30, 60, 240, 1440].map((one) => h("option", { value: one, selected: one === 60 }, span(one * 60))));
+  const problem = h("p", { class: "bad", role: "alert" });
+  const submit = async (event) => {
+    event.preventDefault();
+    try {
+      await acknowledge(alert.fingerprint, { reason: reason.value, minutes: Number(minutes.value) });
+      dialog.close();
+      say(t("act_acknowledged"));
+      done();
+    } catch (error) {
+      problem.textContent = error.message;
+    }
+  };
+  show(
+    dialog,
+    h(
+      "form",
+      { onsubmit: submit },
+      h("h2", { id: "act-title" }, `${t("act_acknowledge").replace("…", "")}: ${alert.name}`),
+      h("label", {}, t("act_why_alert"), reason),
+      h("label", {}, t("act_how_long"), minutes),
+      h("h3", {}, t("act_what")),
+      h("div", { class: "what" }, h("p", {}, t("act_acknowledge_what"))),
+      problem,
+      h("div", { class: "actions" }, h("button", { type: "button", onclick: () => dialog.close() }, t("act_cancel")), h("button", { class: "primary" }, t("act_acknowledge").replace("…", ""))),
+    ),
+  );
+  dialog.showModal();
 }

@@ -102,7 +102,7 @@ export function traffic(part) {
 }
 
 /** What fires, the worst first. */
-export function alerts(part) {
+export function alerts(part, look) {
   if (!part) return card(t("alerts"), loading());
   return card(
     t("alerts"),
@@ -116,6 +116,7 @@ export function alerts(part) {
           h("span", { class: "tag" }, t(`alert_${one.state}`), one.severity && ` · ${one.severity}`),
           h("p", { class: "why" }, one.summary),
           h("p", { class: "quiet" }, h("span", { title: time(one.since) }, t("since", { at: ago(one.since) })), one.silenced_by && ` · ${t("silenced_until", { by: one.silenced_by, at: shortTime(one.until), why: one.comment })}`),
+          look && one.state === "firing" && h("button", { onclick: () => look(one), "data-key": `acknowledge${one.fingerprint}` }, t("act_acknowledge")),
         ),
       );
       return h("ul", { class: "alerts" }, rows, data.total > rows.length && h("li", { class: "quiet" }, t("and_more", { n: data.total - rows.length })));
