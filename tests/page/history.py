@@ -184,11 +184,9 @@ def write_history(paths: ReleasePaths, now: dt.datetime, *, hostile: bool = True
     past.tried(run_id, release_id, now - 20 * MINUTE, "shadow", 0.1)
     past.judged(run_id, release_id, now - 12 * MINUTE, online(0.0001, 9_000), "online")
     past.tried(run_id, release_id, now - 11 * MINUTE, "canary", 0.05, lease=now + 60 * MINUTE)
-    if hostile:
-        broken, release_id = past.trained(now - 3 * DAY)
-        past.note(
-            Event.FAILED, release_id, now - 3 * DAY + MINUTE, run_id=broken, reason=f"ReplicaRefusedError: {HOSTILE}"
-        )
+    broken, release_id = past.trained(now - 3 * DAY)
+    said = HOSTILE if hostile else "item_index.npy does not have the hash of the manifest"
+    past.note(Event.FAILED, release_id, now - 3 * DAY + MINUTE, run_id=broken, reason=f"ArtifactInvalidError: {said}")
     return past
 
 

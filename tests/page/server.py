@@ -75,12 +75,15 @@ def lines(prometheus: FakePrometheus) -> None:
         prometheus.series[QUESTIONS[name].selector] = [({}, at(low, high, bad))]  # type: ignore[list-item]
 
 
-def alerts(alertmanager: FakeAlertmanager) -> None:
-    """Let two alerts fire, one of them silenced; one holds what is no HTML."""
+def alerts(alertmanager: FakeAlertmanager, more: str) -> None:
+    """Let two alerts fire, one of them silenced; the other says ``more``."""
     since = f"{utc_now():%Y-%m-%dT%H:%M:%SZ}"
     first = alert("DataQualityLow", since=since, silenced=True, severity="warning", table="items")
     second = alert("RecommendationSlow", since=since, severity="critical", run_id="x")
-    second |= {"fingerprint": "fedcba9876543210", "annotations": {"summary": f"95 % of answers take 31 ms {HOSTILE}"}}
+    second |= {
+        "fingerprint": "fedcba9876543210",
+        "annotations": {"summary": f"95 % of answers take 31 ms {more}".strip()},
+    }
     alertmanager.alerts = [first, second]
     alertmanager.silences = [
         {
@@ -92,17 +95,17 @@ def alerts(alertmanager: FakeAlertmanager) -> None:
 
 
 @contextmanager
-def site(home: Path) -> Iterator[Site]:
-    """Run everything below ``home``."""
+def site(home: Path, *, hostile: bool = True) -> Iterator[Site]:
+    """Run everything below ``home``; ``hostile``: with texts that are no HTML."""
     from model_release_airflow.context import Stores
     from tests.airflow.replica_server import ReplicaServer, connection
 
     paths = ReleasePaths(home)
-    past = write_history(paths, utc_now())
+    past = write_history(paths, utc_now(), hostile=hostile)
     with ExitStack() as stack:
         prometheus, alertmanager = stack.enter_context(fake_prometheus()), stack.enter_context(fake_alertmanager())
         lines(prometheus)
-        alerts(alertmanager)
+        alerts(alertmanager, HOSTILE if hostile else "")
         os.environ["MODEL_RELEASE_HOME"] = str(home)
         replicas = [ReplicaServer(Stores.from_environment()) for _ in range(3)]
         for replica in replicas:

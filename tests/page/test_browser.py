@@ -258,6 +258,29 @@ def test_a_tab_on_a_dag_run_shows_its_release(shop: Site, visit: Open) -> None:
     expect(nothing.get_by_text("This DAG run made no release")).to_be_visible()
 
 
+def test_airflow_shows_the_tabs_of_a_dag_and_of_a_dag_run(shop: Site, visit: Open) -> None:
+    """By their names, and with the DAG run's own id handed to the page, whatever signs it holds."""
+    dag_run_id = "manual__2026-01-05T00:00:00+00:00"
+    headers = {"Authorization": f"Bearer {token(shop, 'admin')}"}
+    made = httpx.post(
+        f"{shop.url}/api/v2/dags/recommendation_latch/dagRuns", headers=headers, trust_env=False, timeout=60,
+        json={"dag_run_id": dag_run_id, "logical_date": None, "conf": {"action": "set", "reason": "a test"}},
+    )  # fmt: skip
+    assert made.is_success, made.text
+    dag = visit("/dags/recommendation_latch")
+    dag.get_by_role("link", name="Releases").last.click()
+    expect(dag.frame_locator("iframe[title=Releases]").get_by_text("All 3 replicas serve it")).to_be_visible(
+        timeout=60_000
+    )
+    run = visit(f"/dags/recommendation_latch/runs/{quote(dag_run_id)}")
+    run.get_by_role("link", name="Release", exact=True).click()
+    frame = run.frame_locator("iframe[title=Release]")
+    expect(frame.get_by_text("This DAG run made no release")).to_be_visible(timeout=60_000)
+    now = utc_now()
+    shop.past.note(Event.LATCH_SET, f"recommendation_latch:{dag_run_id}", now, reason="a test of the tab")
+    expect(frame.get_by_text("a test of the tab").first).to_be_visible(timeout=60_000)
+
+
 def test_a_viewer_is_offered_nothing_and_may_nothing(visit: Open) -> None:
     page = visit(role="viewer")
     ready(page)
