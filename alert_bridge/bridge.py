@@ -16,7 +16,7 @@ from alert_bridge.courier import Courier, Pace
 from alert_bridge.database import Database, NotStoredError
 from alert_bridge.intake import Intake
 from alert_bridge.metrics import Metrics, QueueState
-from alert_bridge.outbox import Outbox, depth, forget, forgive
+from alert_bridge.outbox import Outbox, abandon, depth, forget, forgive
 from alert_bridge.release_state import ReleaseState
 from alert_bridge.settings import PREFIX, Settings
 from alert_bridge.targets import targets_of
@@ -111,11 +111,18 @@ class Bridge:
         self._threads.append(thread)
 
     def _keep_house(self) -> None:
-        """Forget, every hour, alerts that nobody spoke of for long."""
+        """Forget, every hour, alerts that nobody spoke of for long, and messages to whom the settings don't name any more."""
+        names, settings = [one.name for one in self._targets], self._settings
         while True:
+            now = time.time()
             try:
-                forget(self.database, time.time() - self._settings.keep_days * _DAY)
+                forget(self.database, now - settings.keep_days * _DAY)
+                gone = abandon(self.database, names, now - settings.queue_hours * _HOUR)
             except NotStoredError as error:
                 _log.error("old alerts can't be forgotten: %s", error)
+            else:
+                if gone:
+                    self._metrics.message("expired", gone)
+                    _log.error("given up after %g hours: %d messages to nobody's name", settings.queue_hours, gone)
             if self._stop.wait(_HOUR):
                 return

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import assert_never
 
 from alert_bridge.compose import parts_of, text_of
@@ -63,6 +64,8 @@ class Courier:
         self._clock = clock
         self._failures = 0  # in a row, whichever message
         self._closed_until = 0.0
+        self._longest_pause = max(_LONGEST_PAUSE, pace.throttled_seconds)
+        self._unwritten: Callable[[], None] | None = None
 
     def recover(self) -> None:
         """Decide about messages that were under way when the process was ended."""
@@ -82,13 +85,19 @@ class Courier:
                 wake.wait(pause)
 
     def step(self) -> float:
-        """Do the next thing; return in how many seconds there may be another one."""
+        """Do the next thing; return in how many seconds there may be another one.
+
+        Raises:
+            NotStoredError: the disk took nothing; what became of a part that was sent is written down by the next step.
+        """
+        self._write_down()
         now = self._clock()
         for old in self._outbox.old(now - self._pace.hours * _HOUR):
             self._give_up_old(old)
-        if now < self._closed_until:
-            return self._closed_until - now
-        waiting = self._outbox.next(now)
+        closed_for = self._closed_until - now
+        if 0 < closed_for <= self._longest_pause:  # more is no pause: the clock was set back
+            return closed_for
+        waiting = self._outbox.next(now, self._longest_pause)
         if isinstance(waiting, float):
             return waiting
         if waiting.parts is None:
@@ -117,11 +126,18 @@ class Courier:
             self._target.sender.send(part)
         except MessageNotSentError as error:
             self._metrics.attempt(error.kind)
-            self._failed(waiting, error)
+            self._unwritten = partial(self._failed, waiting, error)
         else:
             self._metrics.attempt(None)
             self._failures = 0
-            self._go_on(waiting, in_doubt=False)
+            self._unwritten = partial(self._go_on, waiting, in_doubt=False)
+        self._write_down()
+
+    def _write_down(self) -> None:
+        """Write what became of the part that was sent last; until the disk takes that, it would be sent once more."""
+        if self._unwritten is not None:
+            self._unwritten()
+            self._unwritten = None
 
     def _go_on(self, waiting: Waiting, *, in_doubt: bool) -> None:
         if self._outbox.done_with_part(waiting, self._clock(), in_doubt=in_doubt):
@@ -139,8 +155,8 @@ class Courier:
             case Refusal.IN_DOUBT:
                 self._lost(waiting, str(error))
             case Refusal.PERMANENT:
-                self._failures = 0
                 self._outbox.refuse(waiting)
+                self._failures = 0
                 self._metrics.message("refused")
                 _log.error(
                     "%s: given up, nobody was told: message %d: %s: %s",
@@ -164,9 +180,9 @@ class Courier:
 
     def _try_later(self, waiting: Waiting, pause: float, why: str) -> None:
         now = self._clock()
+        self._outbox.later(waiting, now + max(pause, min(self._pause(waiting.tries) * 2, _LONGEST_PAUSE)))
         self._failures += 1
         self._closed_until = now + pause
-        self._outbox.later(waiting, now + max(pause, min(self._pause(waiting.tries) * 2, _LONGEST_PAUSE)))
         level = logging.WARNING if waiting.tries == 0 else logging.DEBUG  # the queue's age shows that it goes on
         _log.log(level, "%s: message %d waits %.1f s: %s", self._target.name, waiting.number, pause, why)
 

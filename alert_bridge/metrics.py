@@ -50,9 +50,9 @@ class Metrics:
         """Count a webhook."""
         self._webhooks.labels(outcome).inc()
 
-    def message(self, outcome: Outcome) -> None:
-        """Count a message that is over."""
-        self._messages.labels(outcome).inc()
+    def message(self, outcome: Outcome, count: int = 1) -> None:
+        """Count messages that are over."""
+        self._messages.labels(outcome).inc(count)
 
     def attempt(self, refusal: Refusal | None) -> None:
         """Count one part that was sent; None: it was taken."""

@@ -57,12 +57,16 @@ class Outbox:
     database: Database
     target: str
 
-    def next(self, now: float) -> Waiting | float:
-        """Return the oldest message that may be sent now, else in how many seconds one may be (at most a minute)."""
+    def next(self, now: float, longest_pause: float) -> Waiting | float:
+        """Return the oldest message that may be sent now, else in how many seconds one may be (at most a minute).
+
+        One that has to wait longer than ``longest_pause`` seconds need not: the clock was set back since.
+        """
         with self.database.transaction() as connection:
             row = connection.execute(
-                f"SELECT {_COLUMNS} FROM messages WHERE {_READY} AND not_before <= ? ORDER BY id LIMIT 1",  # noqa: S608  (constants)
-                (self.target, now),
+                f"SELECT {_COLUMNS} FROM messages WHERE {_READY} AND NOT (not_before > ? AND not_before <= ?) "  # noqa: S608  (constants)
+                "ORDER BY id LIMIT 1",
+                (self.target, now, now + longest_pause),
             ).fetchone()
             if row is not None:
                 return _waiting(row)
@@ -188,6 +192,22 @@ def forget(database: Database, before: float) -> None:
             "NOT EXISTS (SELECT 1 FROM messages WHERE messages.id = alerts.resolved)",
             (before,),
         )
+
+
+def abandon(database: Database, targets: Sequence[str], before: float) -> int:
+    """Give up messages to targets that are not among ``targets``, and were queued before then; return how many."""
+    others = f"target NOT IN ({', '.join('?' * len(targets))})"
+    with database.transaction() as connection:
+        gone = connection.execute(
+            f"DELETE FROM messages WHERE {others} AND queued_at < ?",  # noqa: S608  (question marks)
+            (*targets, before),
+        ).rowcount
+        connection.execute(
+            f"DELETE FROM alerts WHERE {others} AND NOT EXISTS (SELECT 1 FROM messages WHERE id = firing) "  # noqa: S608
+            "AND told = 'waiting'",
+            targets,
+        )
+    return int(gone)
 
 
 def depth(database: Database) -> tuple[int, float | None]:

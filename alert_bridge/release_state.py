@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from model_release.adapters.file_ledger import FileLedger
@@ -24,6 +24,7 @@ from model_release.ledger import LedgerEntry
 from model_release.open_releases import last_released, open_releases
 from model_release.paths import ReleasePaths
 from model_release.registry import Candidate, Registry
+from model_release.unsent import count_unsent
 
 STATUSES = ("agrees", "differs", "missing")
 _log = logging.getLogger(__name__)
@@ -123,6 +124,11 @@ def _of_registry(registry: Registry) -> Iterator[Metric]:
 def _of_ledger(entries: Sequence[LedgerEntry]) -> Iterator[Metric]:
     last = last_released(entries)
     yield _moment("model_release_last_released_timestamp_seconds", "When a run was last released", last)
+    yield CounterMetricFamily(
+        "model_release_messages_not_sent",
+        "Messages of Airflow's notifiers that did not reach people, since the ledger began",
+        value=float(count_unsent(entries)),
+    )
     yield _labelled(
         "model_release_open_timestamp_seconds",
         "When each release began that has not ended",

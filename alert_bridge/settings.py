@@ -175,6 +175,8 @@ def _robots(text: str) -> dict[str, str]:
             )
         if name in found or name == APP:
             raise ConfigurationError(f"{PREFIX}ROBOTS: the name {name!r} is taken already")
+        if key in found.values():  # its group would read everything twice, and get twice as much as it takes
+            raise ConfigurationError(f"{PREFIX}ROBOTS, entry {place}: {name!r} has the key of another one")
         found[name] = key
     return found
 

@@ -9,13 +9,23 @@ import datetime as dt
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from model_release.errors import InvalidInputError
 from model_release.explain import explain_all
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 Status = Literal["firing", "resolved"]
+
+
+def _in_utc(at: dt.datetime) -> dt.datetime:
+    try:
+        return at.astimezone(dt.UTC)
+    except OverflowError:
+        raise ValueError(f"{at.isoformat()} is in no year of UTC") from None
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 
 
 class NotJsonError(InvalidInputError):
@@ -30,8 +40,8 @@ class Alert(BaseModel):
     status: Status
     labels: Mapping[str, str]
     annotations: Mapping[str, str] = Field(default_factory=dict)
-    starts_at: Annotated[AwareDatetime, Field(alias="startsAt")]
-    ends_at: Annotated[AwareDatetime | None, Field(alias="endsAt")] = None
+    starts_at: Annotated[Moment, Field(alias="startsAt")]
+    ends_at: Annotated[Moment | None, Field(alias="endsAt")] = None
     fingerprint: Annotated[str, Field(pattern=r"^[0-9A-Za-z]{1,64}$")]
 
     @property

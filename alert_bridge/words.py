@@ -13,7 +13,7 @@ from model_release.messages import linked
 from model_release.report.neutral import cut, for_robot
 
 TITLE_BYTES = 300
-_SUMMARY_BYTES, _LABEL_BYTES, _NAMES = 1500, 200, 4
+_SUMMARY_BYTES, _LABEL_BYTES, _LINE_BYTES, _NAMES = 1500, 200, 1500, 4
 _SIGNS: Mapping[str, str] = {"critical": "🚨", "warning": "⚠️"}
 _OTHER_SIGN, _RESOLVED_SIGN, _DOUBT_SIGN = "ℹ️", "✅", "❔"
 _WHERE = ("run_id", "table", "slot", "instance")
@@ -71,8 +71,8 @@ def headline(alert: Alert) -> str:
     sign = _RESOLVED_SIGN if alert.status == "resolved" else _sign(alert)
     summary = alert.annotations.get("summary", "")
     said = f": {for_robot(summary)}" if summary else ""
-    where = _where(alert, " ").replace("`", "")  # a cut may part two of them
-    return cut(f"{sign} {for_robot(alert.name)}{said}{where}", TITLE_BYTES)
+    where = " ".join(_places(alert)).replace("`", "")  # a cut may part two of them
+    return cut(f"{sign} {for_robot(alert.name)}{said} {where}".rstrip(), TITLE_BYTES)
 
 
 def silence_link(base: str, labels: Mapping[str, str]) -> str:
@@ -99,19 +99,20 @@ def _text(title: str, blocks: Sequence[str]) -> str:
 def _block(alert: Alert, lines: Sequence[str], *, alone: bool) -> str:
     summary = cut(for_robot(alert.annotations.get("summary", "")), _SUMMARY_BYTES)
     head = [] if alone else ["", f"**{_sign(alert)} {cut(for_robot(alert.name), TITLE_BYTES)}**"]
-    return "\n".join([*head, *([summary] if summary else []), *_places(alert), *lines])
+    return "\n".join([*head, *([summary] if summary else []), *_beside(_places(alert)), *lines])
 
 
 def _places(alert: Alert) -> list[str]:
-    found = _where(alert, " · ")
-    return [found.removeprefix(" · ")] if found else []
-
-
-def _where(alert: Alert, between: str) -> str:
-    """Return the labels that say where, each with ``between`` in front; those of the project first."""
+    """Return the labels that say where, those of the project first."""
     others = sorted(name for name in alert.labels if name not in _HIDDEN)
     names = [name for name in _WHERE if alert.labels.get(name)] + [name for name in others if alert.labels[name]]
-    return "".join(f"{between}{for_robot(name)} `{cut(for_robot(alert.labels[name]), _LABEL_BYTES)}`" for name in names)
+    return [f"{for_robot(name)} `{cut(for_robot(alert.labels[name]), _LABEL_BYTES)}`" for name in names]
+
+
+def _beside(pieces: Sequence[str]) -> list[str]:
+    """Return pieces in one line, or in a line each if one would be so long that it might be cut within a piece."""
+    line = " · ".join(pieces)
+    return [line] if pieces and len(line.encode()) <= _LINE_BYTES else list(pieces)
 
 
 def _firing_lines(alert: Alert, base: str, links: Links) -> list[str]:
@@ -124,9 +125,7 @@ def _firing_lines(alert: Alert, base: str, links: Links) -> list[str]:
         pages.append(
             linked(f"{links.airflow_url.rstrip('/')}/dags/recommendation_act_on_alerts", "Rollback in Airflow")
         )
-    if pages:
-        lines.append(" · ".join(pages))
-    return [*lines, f"acknowledge: `{acknowledge_command(alert)}`"]
+    return [*lines, *_beside(pages), f"acknowledge: `{acknowledge_command(alert)}`"]
 
 
 def _runbook(path: str, base: str) -> str:

@@ -15,7 +15,7 @@ from airflow.sdk import dag
 
 from model_release.standing import ACTING
 from model_release_airflow.assets import firing_alerts
-from model_release_airflow.failures import failed_work
+from model_release_airflow.failures import failed_work, working_again
 from model_release_airflow.notifications.state import WeComStateNotifier
 from model_release_airflow.operators.alerts_act import AlertsActOperator
 
@@ -40,8 +40,11 @@ def recommendation_act_on_alerts() -> None:
         trigger_dag_id="recommendation_rollback",
         logical_date=None,
         skip_when_already_exists=True,  # then it was started before
+        fail_when_dag_is_paused=True,  # else it would wait there, and nobody would know
         openlineage_inject_parent_info=False,  # a key that the rollback's form has not
         on_failure_callback=failed_work(ACTING),
+        on_success_callback=working_again(ACTING),
+        on_skipped_callback=working_again(ACTING),
     ).expand_kwargs(decided.output)
 
 

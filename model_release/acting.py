@@ -1,7 +1,7 @@
 """What a firing alert starts: a rollback of the current run, the end of a trial, or nothing, and why.
 
-Edge-triggered: one firing, named by fingerprint and start, is decided once, and the ledger remembers it.  Latched: what
-an alert started is not started again by another alert about the same run, and what it went back to is not gone back
+Edge-triggered: one firing, named by fingerprint and start, is decided once, and the ledger remembers it.  What an alert
+started is not started again by another alert about the same run.  Latched: what somebody went back to is not gone back
 from while the latch is set.
 """
 
@@ -96,13 +96,12 @@ def to_start(entries: Sequence[LedgerEntry], registry: Registry, *, now: dt.date
     nothing.  What it was about must still stand.
     """
     begun = _begun(entries)
-    standing = {part.run_id for part in (registry.current, registry.candidate) if part is not None}
     return [
         Start(entry.details["dag_run_id"], _conf(entry))
         for entry in entries
         if entry.event is Event.ALERT_ACTED
         and entry.release_id not in begun
-        and entry.run_id in standing
+        and _stands(entry, registry)
         and now - entry.at <= _START_WITHIN
     ]
 
@@ -128,6 +127,14 @@ def _reaction(alert: Alert, registry: Registry, known: Sequence[LedgerEntry]) ->
     return None, f"it names run {short(named)!r}: current is {current}, on trial is {trial}"
 
 
+def _stands(entry: LedgerEntry, registry: Registry) -> bool:
+    """Whether what an alert acted on is still there: a run that became current again since is another case."""
+    current, candidate = registry.current, registry.candidate
+    if current is not None and current.run_id == entry.run_id:
+        return entry.details["action"] == "end_trial" or current.generation == entry.generation
+    return candidate is not None and candidate.run_id == entry.run_id
+
+
 def _about_current(alert: Alert, registry: Registry, known: Sequence[LedgerEntry]) -> tuple[Action | None, str]:
     current, latch = registry.current, registry.latch
     assert current is not None  # noqa: S101  (the caller has looked)
@@ -136,8 +143,11 @@ def _about_current(alert: Alert, registry: Registry, known: Sequence[LedgerEntry
     before = [entry for entry in _acted(known, current.run_id, "rollback") if entry.generation == current.generation]
     if before:
         return None, f"run {current.run_id} is being rolled back already, by {before[0].details['dag_run_id']}"
-    if latch is not None and not (current.since > latch.since and not _came_back(registry)):
-        return None, f"the latch is set since {utc_text(latch.since)} by {latch.by}: a person decides what comes next"
+    if latch is not None and _came_back(registry):
+        return None, (
+            f"the latch is set since {utc_text(latch.since)} by {latch.by}, and run {current.run_id} is what was gone back "
+            "to: a person decides what comes next"
+        )
     if registry.last_good_run_id() is None:
         return None, "there is no earlier run that served well: nothing to go back to"
     return "rollback", f"run {current.run_id} is current: it is rolled back"

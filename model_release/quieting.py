@@ -23,6 +23,7 @@ from model_release.silences import LONGEST, OWNER, Silence, Wanted, active_of, e
 FAMILY = "DataQuality"  # how the names of the alerts begin that may be silenced; those that name a table
 WATCHDOG = "Watchdog"  # fires always: without it, that something does not fire says nothing
 _UNREADABLE = "DataQualityUnreadable"
+_WARM = dt.timedelta(minutes=5)  # a Prometheus that just began has alerts that wait for their `for`, a minute at most
 _CLOSING = frozenset({Event.ALERT_UNSILENCED, Event.ALERT_RECOVERED})
 
 
@@ -176,9 +177,10 @@ def _is_to_be_heard(alert: Alert, seen: Seen, rules: Rules) -> bool:
 
 def _good_score(labels: Mapping[str, str], seen: Seen) -> float | None:
     """Return the score of data that is certainly good again; None: an alert may also be gone because nobody measures."""
-    names = {alert.labels.get("alertname") for alert in seen.alerts}
+    since = {alert.labels.get("alertname"): alert.starts_at for alert in seen.alerts}
     table = labels.get("table", "")
-    if WATCHDOG not in names or _UNREADABLE in names or isinstance(seen.quality, Missing):
+    watched = WATCHDOG in since and seen.now - since[WATCHDOG] >= _WARM
+    if not watched or _UNREADABLE in since or isinstance(seen.quality, Missing):
         return None
     others = [alert for alert in about_data(seen.alerts) if alert.labels.get("table") == table]
     score = seen.quality.scores.get(table, math.nan)

@@ -17,7 +17,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -225,7 +225,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.write(describe(document) + "\n")
         return DONE if options.report_only else _STATUS[document.status]
 
-    return attempt(work)
+    with ExitStack() as opened:
+        for replica in replicas:
+            opened.enter_context(replica)
+        return attempt(work)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,18 @@
 #!/usr/bin/env bash
-# Get Prometheus, Alertmanager, their command-line tools and two exporters for the tests, the demo and the benchmarks that need the
-# real ones: what is on PATH, else from Debian's packages, unpacked into .tools/ (amd64 or arm64).  Needs no root and
-# changes nothing outside this folder.
+# Get Prometheus, Alertmanager, their command-line tools, two exporters, PostgreSQL and Redis for the tests, the demo and the
+# benchmarks that need the real ones: what is installed, else from Debian's packages, unpacked into .tools/ (amd64 or
+# arm64).  Needs no root and changes nothing outside this folder.  collectd, which takes Airflow's metrics, is
+# got where it can be; the rest works without.
 #
 #   scripts/debian_tools.sh            print the folder to put on PATH; status 1 and the reason if there is no way
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-packages=(prometheus prometheus-alertmanager prometheus-node-exporter prometheus-blackbox-exporter)
-programs=(prometheus promtool prometheus-alertmanager amtool prometheus-node-exporter prometheus-blackbox-exporter)
+declare -A package_of=(
+    [prometheus]=prometheus [promtool]=prometheus [prometheus-alertmanager]=prometheus-alertmanager [amtool]=prometheus-alertmanager
+    [prometheus-node-exporter]=prometheus-node-exporter [prometheus-blackbox-exporter]=prometheus-blackbox-exporter
+    [postgres]=postgresql [initdb]=postgresql [redis-server]=redis-server
+)
 tools=$PWD/.tools
 
 say() { echo "debian_tools: $*" >&2; }
@@ -25,22 +29,19 @@ plain_name() {
     esac
 }
 
+# collectd has no option that only says its version; -h does, and ends with 0.
+collectd_works() { "$1/collectd" -h >/dev/null 2>&1; }
+
 complete() {
     local program
-    for program in "${programs[@]}"; do
+    for program in "${!package_of[@]}"; do
         works "$1/$(plain_name "$program")" || return 1
     done
 }
 
-from_path() {
-    local program plain found
-    mkdir -p "$new/bin"
-    for program in "${programs[@]}"; do
-        plain=$(plain_name "$program")
-        found=$(command -v "$plain" || command -v "$program") || return 1
-        ln -s "$found" "$new/bin/$plain"
-    done
-    complete "$new/bin"
+# Debian keeps PostgreSQL's programs, of which there may be several versions, off PATH.
+installed() {
+    command -v "$(plain_name "$1")" || command -v "$1" || compgen -G "/usr/lib/postgresql/*/bin/$1" | sort -V | tail -1 | grep .
 }
 
 # apt with lists and a cache of its own: the machine's may be empty, locked or not ours to write.
@@ -64,48 +65,98 @@ SCRIPT
     chmod +x "$new/bin/alertmanager"
 }
 
-from_debian() {
-    local architecture package program
-    if ! command -v apt-get >/dev/null || ! command -v dpkg-deb >/dev/null; then
-        say "neither Prometheus and Alertmanager on PATH, nor apt-get and dpkg-deb to get Debian's packages"
-        return 1
-    fi
-    architecture=$(dpkg --print-architecture)
-    if [[ $architecture != amd64 && $architecture != arm64 ]]; then
-        say "no packages are fetched for $architecture, only for amd64 and arm64"
-        return 1
-    fi
-    mkdir -p "$new"/apt/{lists,cache/archives}/partial "$new/root" "$new/bin"
-    if ! apt update >"$new/log" 2>&1 || ! (cd "$new/apt" && apt download "${packages[@]}") >>"$new/log" 2>&1; then
-        say "Debian's packages can't be fetched: $(grep -m1 '^[EW]:' "$new/log" || tail -1 "$new/log")"
-        return 1
-    fi
-    for package in "$new"/apt/*.deb; do
+# One that was unpacked finds its libraries beside it; installed ones have theirs.
+link_unpacked() {
+    local program=$1 found
+    found=$(cd "$new/root" && find . -path "*/bin/$program" -o -path "*/sbin/$program")
+    cat >"$new/bin/$(plain_name "$program")" <<SCRIPT
+#!/bin/sh
+root=\$(dirname "\$(readlink -f "\$0")")/../root
+LD_LIBRARY_PATH=\$root/usr/lib/$triplet:\$root/lib/$triplet\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH} exec "\$root/$found" "\$@"
+SCRIPT
+    chmod +x "$new/bin/$(plain_name "$program")"
+}
+
+# collectd, with the libraries that its plugins need and nothing else here does; their names change with Debian's versions.
+collectd_from_debian() {
+    local name package
+    for name in collectd-core libmicrohttpd12 libmicrohttpd12t64 libprotobuf-c1; do
+        apt install -y --download-only --no-install-recommends "$name" >>"$new/log" 2>&1 || true
+    done
+    for package in "$new"/apt/cache/archives/*.deb; do
         dpkg-deb -x "$package" "$new/root"
-        dpkg-deb -f "$package" Package Version | tr '\n' ' ' >>"$new/versions"
-        echo >>"$new/versions"
     done
-    for program in "${programs[@]}"; do
-        ln -s "../root/usr/bin/$program" "$new/bin/$(plain_name "$program")"
-    done
-    rm -rf "$new/apt" "$new/log"
-    find_own_templates
-    if ! complete "$new/bin"; then
-        say "the programs of Debian's packages don't run here"
-        return 1
+    if [[ -e $new/root/usr/sbin/collectd ]]; then
+        link_unpacked collectd
+    fi
+    if ! collectd_works "$new/bin"; then
+        say "no collectd: Airflow's own metrics are left out"
+        rm -f "$new/bin/collectd"
     fi
 }
 
-if complete "$tools/bin"; then
+from_debian() { # of these programs
+    local architecture package program
+    local -a packages
+    if ! command -v apt-get >/dev/null || ! command -v dpkg-deb >/dev/null; then
+        say "not installed: $*; and there is no apt-get with dpkg-deb to get Debian's packages"
+        return 1
+    fi
+    architecture=$(dpkg --print-architecture)
+    case $architecture in
+    amd64) triplet=x86_64-linux-gnu ;;
+    arm64) triplet=aarch64-linux-gnu ;;
+    *)
+        say "no packages are fetched for $architecture, only for amd64 and arm64"
+        return 1
+        ;;
+    esac
+    mapfile -t packages < <(for program in "$@"; do echo "${package_of[$program]}"; done | sort -u)
+    mkdir -p "$new"/apt/{lists,cache/archives}/partial "$new/root"
+    if ! apt update >"$new/log" 2>&1 || ! apt install -y --download-only --no-install-recommends "${packages[@]}" >>"$new/log" 2>&1; then
+        say "Debian's packages can't be fetched: $(grep -m1 '^[EW]:' "$new/log" || tail -1 "$new/log")"
+        return 1
+    fi
+    for package in "$new"/apt/cache/archives/*.deb; do
+        dpkg-deb -x "$package" "$new/root"
+        echo "$(dpkg-deb -f "$package" Package) $(dpkg-deb -f "$package" Version)" >>"$new/all"
+    done
+    grep -E "^($(IFS='|' && echo "${packages[*]}")) " "$new/all" >"$new/versions"
+    for program in "$@"; do
+        link_unpacked "$program"
+    done
+    command -v collectd >/dev/null || collectd_from_debian
+    rm -rf "$new/apt" "$new/log" "$new/all"
+    [[ -e $new/root/usr/bin/prometheus-alertmanager ]] && find_own_templates
+}
+
+if complete "$tools/bin" && [[ -e $tools/bin/collectd || -e $tools/without-collectd ]]; then
     echo "$tools/bin"
     exit 0
 fi
 new=$(mktemp -d "$PWD/.tools.XXXXXX")
 trap 'rm -rf "$new"' EXIT
-if ! from_path; then
-    rm -rf "${new:?}"/*
-    from_debian
+chmod 755 "$new" # PostgreSQL runs as nobody where the tests run as root
+mkdir "$new/bin"
+missing=()
+for program in "${!package_of[@]}"; do
+    if found=$(installed "$program"); then
+        ln -s "$found" "$new/bin/$(plain_name "$program")"
+    else
+        missing+=("$program")
+    fi
+done
+if [[ ${#missing[@]} -gt 0 ]]; then
+    from_debian "${missing[@]}"
 fi
+if ! complete "$new/bin"; then
+    say "these programs don't run here: $(for program in "${!package_of[@]}"; do works "$new/bin/$(plain_name "$program")" || echo -n "$program "; done)"
+    exit 1
+fi
+if found=$(command -v collectd); then
+    ln -s "$found" "$new/bin/collectd"
+fi
+[[ -e $new/bin/collectd ]] || touch "$new/without-collectd" # do not look for it each time
 rm -rf "$tools" # what is left of an interrupted or outdated one
 mv "$new" "$tools"
 trap - EXIT

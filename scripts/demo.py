@@ -1,4 +1,4 @@
-"""The main job, to watch: start everything, release a freshly trained run, show what is served.
+"""The main job, to watch: start everything, release a freshly trained run, show what is served, and a day of it.
 
 Exit status with ``--once``: 0 released, 3 rejected by the gate, 1 failed, 2 wrong usage.
 """
@@ -9,6 +9,7 @@ import argparse
 import datetime as dt
 import graphlib
 import json
+import os
 import signal
 import sys
 import time
@@ -27,6 +28,7 @@ from rich.text import Text
 
 from model_release.adapters.decisions import read_decision
 from model_release.adapters.file_ledger import FileLedger
+from model_release.adapters.file_registry import FileRegistry
 from model_release.adapters.ranked_lists import RankedLists
 from model_release.adapters.recommendation_api_client import RecommendationApiClient
 from model_release.adapters.run_store import RunStore
@@ -35,7 +37,8 @@ from model_release.identifiers import release_id_for
 from model_release.ledger import of_release
 from model_release.paths import ReleasePaths
 from model_release.report import table
-from pipeline.config import ALGORITHMS
+from pipeline.config import ALGORITHMS, load_config
+from scripts.demo_traffic import events_token, show
 from scripts.local_stack import LocalStack
 from scripts.services import PROJECT, StackError
 
@@ -98,7 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts jobs in the background without it
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that everything is stopped
     try:
-        stack = LocalStack(options.home)
+        token, told = events_token(os.environ)
+        stack = LocalStack(options.home, extra=told)
         paths = ReleasePaths(stack.home)
         as_of = options.as_of or next_as_of(paths)
         console.rule("[bold]Model Release for Airflow: from training to serving")
@@ -106,6 +110,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stack.start(progress=status.update)
         try:
             result = _release(console, stack, paths, as_of, options)
+            if result != FAILED and FileRegistry(paths).read().current is not None:
+                show(console, stack.api_url, paths, load_config(None), as_of, token)
+            _show_addresses(console, stack)
             if options.once:
                 return result
             console.print("\n[bold]ctrl-C stops everything.[/bold]  Look around as long as you like.")
@@ -157,7 +164,6 @@ def _release(
             f"  {entry.at:%H:%M:%S}  [bold]{entry.event}[/bold]  {entry.reason or entry.run_id or ''}", highlight=False
         )
     served = _show_served(console, stack, paths)
-    _show_addresses(console, stack)
     if run.state != "success":
         rejected = decision is not None and not decision.released
         console.print(f"\n[yellow]The run ended as {run.state}; users still get run {served}.")

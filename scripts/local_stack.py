@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -29,6 +29,12 @@ USERNAME = "admin"
 AIRFLOW = str(Path(sys.executable).parent / "airflow")
 START_SECONDS = 180.0
 LOCAL_SETTINGS = PROJECT / "config" / "airflow_local_settings.py"
+COMPONENTS: Mapping[str, Sequence[str]] = {  # names of services, of which one answers as "airflow"
+    "airflow": ("api-server",),
+    "scheduler": ("scheduler",),
+    "triggerer": ("triggerer",),
+    "processor": ("dag-processor",),
+}
 API_WORKERS = 2  # a reload has to reach more than one
 # What Airflow itself does, and prints before every answer of its command; nobody here can act on it.
 _WARNINGS = (
@@ -166,6 +172,13 @@ class LocalStack:
         """Start ``airflow standalone``."""
         self.prepare_airflow()
         self.start_service("airflow", [AIRFLOW, "standalone"], self.home / "logs" / "airflow.log")
+
+    def start_components(self, components: Mapping[str, Sequence[str]] = COMPONENTS) -> None:
+        """Start Airflow's components, each in a process of its own, once its database is as it should be."""
+        self.prepare_airflow()
+        self.airflow("db", "migrate")
+        for name, arguments in components.items():
+            self.start_service(name, [AIRFLOW, *arguments], self.home / "logs" / f"{name}.log")
 
     def prepare_airflow(self) -> None:
         """Write what Airflow reads when it starts: its local settings and its passwords; and the command for people."""

@@ -1,4 +1,4 @@
-"""Prometheus, Alertmanager, node exporter and blackbox exporter on free ports, from the files in ``monitoring/``.
+"""Prometheus, Alertmanager, node exporter, blackbox exporter and collectd on free ports, from the files in ``monitoring/``.
 
 For the demo and the tests; the rules, routes, intervals and labels are those of production, only addresses are others.
 
@@ -13,6 +13,7 @@ import json
 import os
 import secrets
 import signal
+import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from typing import Any, Self
 import yaml
 
 from model_release.adapters.files import write_atomic
-from scripts.monitoring_programs import Server, start, start_tool
+from scripts.monitoring_programs import Server, start, start_tool, tool
 from scripts.services import PROJECT
 
 MONITORING = PROJECT / "monitoring"
@@ -43,7 +44,7 @@ class MonitoringStack:
         bridge: command that starts the alert bridge on the port that it is given; None: none is started.
         environment: environment of the bridge.
         token: what Alertmanager shows to the bridge.
-        ports: of ``prometheus``, ``alertmanager`` and ``bridge``, where somebody expects them; else they are free ones.
+        ports: of ``prometheus``, ``alertmanager``, ``bridge`` and ``statsd`` (UDP, of collectd), where somebody expects them; else they are free ones.
         servers: what runs, by name.
     """
 
@@ -58,6 +59,10 @@ class MonitoringStack:
     ports: Mapping[str, int] = field(default_factory=dict)
     servers: dict[str, Server] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Choose the port of StatsD; nothing is started yet."""
+        self._statsd = self.ports.get("statsd") or _free_udp_port()
+
     @property
     def prometheus(self) -> Server:
         """The running Prometheus."""
@@ -70,8 +75,9 @@ class MonitoringStack:
 
     @property
     def addresses(self) -> dict[str, str]:
-        """Environment variables that tell gate and Airflow where to ask."""
-        return {"PROMETHEUS_URL": self.prometheus.url, "ALERTMANAGER_URL": self.alertmanager.url}
+        """Environment variables that tell gate and Airflow where to ask, and Airflow where its metrics go."""
+        asked = {"PROMETHEUS_URL": self.prometheus.url, "ALERTMANAGER_URL": self.alertmanager.url}
+        return {**asked, **(statsd_settings(self._statsd) if "collectd" in self.servers else {})}
 
     @property
     def token_file(self) -> Path:
@@ -159,6 +165,7 @@ class MonitoringStack:
         )
         blackbox = [f"--config.file={MONITORING / 'blackbox' / 'blackbox.yml'}"]
         self.servers["blackbox"] = start_tool("blackbox_exporter", blackbox, self._log("blackbox"), ready="/-/healthy")
+        self.set_targets("airflow-metrics", self._start_collectd())
         self.set_targets("recommendation-api", self.replicas)
         self.set_targets("alertmanager", [self.alertmanager.address])
         self.set_targets("node", [self.servers["node"].address])
@@ -169,6 +176,22 @@ class MonitoringStack:
         )
         self._write("prometheus", config)
         self.start_prometheus(self.ports.get("prometheus"))
+
+    def _start_collectd(self) -> list[str]:
+        """Start collectd, and return where it is scraped; nowhere, if there is no such program."""
+        program = tool("collectd")
+        if program is None:
+            return []
+        folder = self.home / "collectd"
+        folder.mkdir(parents=True, exist_ok=True)
+
+        def command(port: int) -> list[str]:
+            config = folder / "collectd.conf"
+            config.write_text(render_collectd(folder, program, statsd=self._statsd, port=port), encoding="utf-8")
+            return [str(program), "-f", "-C", str(config)]
+
+        self.servers["collectd"] = start("collectd", command, self._log("collectd"), ready="/metrics")
+        return [self.servers["collectd"].address]
 
     def _write(self, program: str, config: Mapping[str, Any]) -> None:
         folder = self.home / program
@@ -206,6 +229,33 @@ def render_alertmanager(webhook_url: str, token_file: Path) -> dict[str, Any]:
             webhook["url"] = webhook_url
             webhook["http_config"]["authorization"]["credentials_file"] = str(token_file)
     return config
+
+
+def render_collectd(folder: Path, program: Path, *, statsd: int, port: int) -> str:
+    """Return ``collectd.conf`` for loopback, with these ports and all that ``program`` writes in ``folder``."""
+    text = (MONITORING / "collectd" / "collectd.conf").read_text(encoding="utf-8")
+    for old, new in (('"0.0.0.0"', '"127.0.0.1"'), ('"8125"', f'"{statsd}"'), ('"9103"', f'"{port}"')):
+        text = text.replace(old, new)
+    places = {"BaseDir": folder, "PIDFile": folder / "pid"}
+    unpacked = program.parent.parent / "root" / "usr"  # by scripts/debian_tools.sh
+    if (unpacked / "lib" / "collectd").is_dir():
+        places |= {"PluginDir": unpacked / "lib" / "collectd", "TypesDB": unpacked / "share" / "collectd" / "types.db"}
+    return "".join(f'{name} "{place}"\n' for name, place in places.items()) + text
+
+
+def statsd_settings(port: int) -> dict[str, str]:
+    """Return the environment variables that let Airflow send its metrics to ``port`` of loopback."""
+    return {
+        "AIRFLOW__METRICS__STATSD_ON": "True",
+        "AIRFLOW__METRICS__STATSD_HOST": "127.0.0.1",
+        "AIRFLOW__METRICS__STATSD_PORT": str(port),
+    }
+
+
+def _free_udp_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
 
 
 def _from_file(path: Path) -> dict[str, Any]:

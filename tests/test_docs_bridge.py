@@ -81,7 +81,7 @@ def test_every_metric_of_the_releases_is_explained(tmp_path: Path) -> None:
     paths.reconciliation_of(NOW.date()).write_text(
         f'{{"schema_version": 1, "date": "{NOW.date()}", "written_at": "{NOW.isoformat()}", "status": "agrees"}}'
     )
-    shown = {metric.name: labels_of(metric) for metric in ReleaseState(paths).collect() if metric.samples}
+    shown = {metric.samples[0].name: labels_of(metric) for metric in ReleaseState(paths).collect() if metric.samples}
     rows = {codes(row[0])[0]: tuple(codes(row[1])) for row in table(PAGE, "State of releases", "metric")}
     assert rows == shown
     assert set(STATUSES) <= set(codes(table(PAGE, "State of releases", "metric")[-1][2]))

@@ -3,7 +3,7 @@
 The service answers failures with HTTP 200 and an ``errcode``; that alone decides what became of a message, never the
 text beside it.  The secrets stand in the addresses, so no address is ever logged or put into an exception: requests go
 through a transport, because httpx's client logs every address that it asks.
-Codes: https://developer.work.weixin.qq.com/document/path/90313.
+Codes: https://developer.work.weixin.qq.com/document/path/90313; limits: the same path, 90312.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ import httpx
 from model_release.errors import MessageNotSentError, Refusal
 
 WECOM_URL = "https://qyapi.weixin.qq.com"
-_OK, _BUSY, _THROTTLED = 0, -1, 45009
-_TOO_MANY_REQUESTS, _SERVER_ERROR, _GATEWAY_TIMEOUT = 429, 500, 504
+_OK, _BUSY = 0, -1
+_THROTTLED = frozenset({45009, 45033})
+_SUCCESS, _TOO_MANY_REQUESTS, _SERVER_ERROR, _GATEWAY_TIMEOUT = range(200, 300), 429, 500, 504
 _MEANING: Mapping[int, str] = {
     _BUSY: "busy",
-    _THROTTLED: "too many messages, 20 a minute are allowed",
+    45009: "too many messages, 20 a minute are allowed",
+    45033: "too many messages at the same time",
     40001: "the secret of the app is wrong",
     40013: "the corp id is wrong",
     40014: "the access token is not valid",
@@ -69,7 +71,7 @@ def ask(
     try:
         response = transport.handle_request(request)
         body = response.read()
-    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
         reason = f"WeCom can't be reached: {type(error).__name__}"
         raise MessageNotSentError(reason, code=None, kind=Refusal.UNREACHABLE) from None
     except httpx.HTTPError as error:
@@ -85,20 +87,20 @@ def _judged(status: int, body: bytes, lost: Refusal) -> dict[str, Any]:
         # a gateway that waited in vain knows no more than we would
         kind = lost if status == _GATEWAY_TIMEOUT else Refusal.UNREACHABLE
         raise MessageNotSentError(f"WeCom answered {status}", code=None, kind=kind)
+    code = None
     try:
         answer = json.loads(body)
         code = answer["errcode"]
     except (ValueError, KeyError, TypeError):
+        pass
+    if type(code) is not int:  # WeCom answers 200, always with one; who else answered a refusal took nothing
+        kind = lost if status in _SUCCESS else Refusal.UNREACHABLE
         raise MessageNotSentError(
-            f"WeCom answered {status} without an errcode", code=None, kind=Refusal.PERMANENT
-        ) from None
-    if type(code) is not int:
-        raise MessageNotSentError(
-            f"WeCom answered {status} with errcode {str(code)[:40]!r}", code=None, kind=Refusal.PERMANENT
+            f"WeCom, or somebody on the way, answered {status} without an errcode", code=None, kind=kind
         )
     if code == _OK:
         found: dict[str, Any] = answer
         return found
-    kind = {_BUSY: Refusal.BUSY, _THROTTLED: Refusal.THROTTLED}.get(code, Refusal.PERMANENT)
+    kind = Refusal.BUSY if code == _BUSY else Refusal.THROTTLED if code in _THROTTLED else Refusal.PERMANENT
     meaning = _MEANING.get(code, "see its error table")
     raise MessageNotSentError(f"WeCom answered errcode {code}: {meaning}", code=code, kind=kind)

@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from model_release.report.neutral import beginning
+
 MOST_PARTS = 10  # of one message; the robot takes 20 a minute
 _CUT = "\n…"
+_HEADS = "#>-"  # at the beginning of a line they are markdown
 
 
 @dataclass(frozen=True)
@@ -42,16 +45,24 @@ def split(content: str, limit: int, *, most: int = MOST_PARTS) -> list[str]:
     parts.append(part.rstrip("\n"))
     if len(parts) <= most:
         return parts
-    last = parts[most - 1].encode()[: limit - len(_CUT.encode())].decode(errors="ignore")
-    return [*parts[: most - 1], last + _CUT]
+    return [*parts[: most - 1], beginning(parts[most - 1], limit - len(_CUT.encode())) + _CUT]
 
 
 def _short_lines(content: str, limit: int) -> Iterator[str]:
     """Return the lines of ``content`` with their line ends; one that is too long in pieces."""
     for whole in content.splitlines(keepends=True):
-        line = whole.encode()
-        while len(line) > limit:
-            piece = line[:limit].decode(errors="ignore")  # drops the bytes of a character that was cut
+        line = whole
+        while len(line) > limit or len(line.encode()) > limit:
+            piece = _piece(line, limit)
             yield piece
-            line = line[len(piece.encode()) :]
-        yield line.decode()
+            line = line[len(piece) :]
+        yield line
+
+
+def _piece(line: str, limit: int) -> str:
+    """Return the beginning of a line that is too long, up to a space in its second half, else up to a character's end."""
+    most = line[:limit].encode()[:limit].decode(errors="ignore")
+    for end in range(len(most), len(most) // 2, -1):
+        if line[end - 1] == " " and line[end] not in _HEADS:
+            return line[:end]
+    return beginning(line, limit) or most  # one character may be longer than a part

@@ -42,10 +42,17 @@ def cut(text: str, limit: int) -> str:
     """Return ``text`` in at most ``limit`` UTF-8 bytes, with an ellipsis if it was cut; what looks like one character is kept whole."""
     if len(text.encode()) <= limit:
         return text
-    end = len(text.encode()[: max(0, limit - len(_ELLIPSIS.encode()))].decode(errors="ignore"))
-    while end > 0 and not _may_part(text, end):
+    kept = beginning(text, limit - len(_ELLIPSIS.encode()))
+    return kept.rstrip() + _ELLIPSIS if limit >= len(_ELLIPSIS.encode()) else ""
+
+
+def beginning(text: str, limit: int) -> str:
+    """Return as much of ``text`` as fits in ``limit`` UTF-8 bytes; what looks like one character is kept whole."""
+    most = max(0, limit)
+    end = len(text[:most].encode()[:most].decode(errors="ignore"))
+    while 0 < end < len(text) and not _may_part(text, end):
         end -= 1
-    return text[:end].rstrip() + _ELLIPSIS if limit >= len(_ELLIPSIS.encode()) else ""
+    return text[:end]
 
 
 def _plain(text: str, at: int) -> bool:

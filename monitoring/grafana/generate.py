@@ -41,6 +41,12 @@ def _mean(metric: str) -> str:
     return " / ".join(both)
 
 
+def _airflow(matcher: str) -> str:
+    """Return how often a minute each of Airflow's own counters moves."""
+    series = f'collectd_statsd_derive_total{{job="airflow-metrics",statsd{matcher}}}'
+    return f"60 * sum by (statsd) (rate({series}[$__rate_interval]))"
+
+
 def _popular(variant: str) -> str:
     """Return the share of popular items in the lists of one run of a shadow trial."""
     both = (
@@ -99,6 +105,18 @@ SERVICE = (
         "reqps",
     ),
     Panel("Workers", [("sum by (instance, state) (recommendation_workers)", "{{instance}} {{state}}")]),
+    Panel(
+        "Heartbeats of Airflow per minute",
+        [(_airflow('=~"airflow.(scheduler|triggerer|dag_processor)_heartbeat"'), "{{statsd}}")],
+        description="By Airflow's own metrics. The alert AirflowDown asks its health page instead.",
+    ),
+    Panel(
+        "Tasks of Airflow per minute",
+        [
+            (_airflow('="airflow.ti_successes"'), "succeeded"),
+            (_airflow('="airflow.ti_failures"'), "failed, tried again or not"),
+        ],
+    ),
     Panel(
         "Messages that wait",
         [("max(alert_bridge_queue_messages)", "waiting")],

@@ -65,6 +65,15 @@ def failed_work(subject: str) -> Callable[[Mapping[str, Any]], None]:
     return record_it
 
 
+def working_again(subject: str) -> Callable[[Mapping[str, Any]], None]:
+    """Return an ``on_success_callback`` that calls :func:`record_working_again`."""
+
+    def record_it(context: Mapping[str, Any]) -> None:
+        record_working_again(subject, context)
+
+    return record_it
+
+
 def _origin(context: Mapping[str, Any]) -> dict[str, Any]:
     return {"release_id": release_id_of(context), "by": actor(context), "at": utc_now()}
 

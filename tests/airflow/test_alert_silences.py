@@ -39,16 +39,16 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monitoring.need("alertmanager", "amtool")
     with monitoring.alertmanager(tmp_path / "alertmanager") as found:
         monkeypatch.setenv("ALERTMANAGER_URL", found.url)
-        monitoring.fire(found, alertname="Watchdog", severity="none")
+        fire(found, {"alertname": "Watchdog", "severity": "none"}, hours=1)
         yield found
 
 
-def fire(server: Server, *, hours: float, over: bool = False) -> None:
-    """Tell Alertmanager that the alert began so many hours ago, and whether it is over."""
+def fire(server: Server, labels: dict[str, str] = LOW, *, hours: float, over: bool = False) -> None:
+    """Tell Alertmanager that an alert began so many hours ago, and whether it is over."""
     now = utc_now()
     ends = now - dt.timedelta(seconds=1) if over else now + dt.timedelta(hours=1)
     began = now - dt.timedelta(hours=hours)
-    alert = {"labels": LOW, "startsAt": began.isoformat(), "endsAt": ends.isoformat()}
+    alert = {"labels": labels, "startsAt": began.isoformat(), "endsAt": ends.isoformat()}
     server.http.post("/api/v2/alerts", json=[alert]).raise_for_status()
 
 

@@ -127,6 +127,29 @@ def test_work_that_fails_is_told_once_and_once_when_it_works_again(
     assert alertmanager.asked
 
 
+def test_a_rollback_that_can_not_be_started_is_told_once(
+    stores: Stores, alertmanager: FakeAlertmanager, robot: FakeWeCom
+) -> None:
+    """``decide``, woken every minute, works; that is no recovery while what it returns is not started."""
+    with_an_earlier_run(stores)
+    alertmanager.alerts = [errors("new")]
+    start: Any = read_dags().dags["recommendation_act_on_alerts"].get_task("start_rollback")
+    operator = AlertsActOperator(task_id="start_rollback")
+    for number in range(3):
+        assert len(decide(run_id=f"asset__{number}")) == 1
+        found = context(operator, run_id=f"asset__{number}", exception=AirflowException("the DAG is paused"))
+        start.partial_kwargs["on_failure_callback"][0](found)
+        WeComStateNotifier().notify(found)
+    (text,) = [text for text in robot.texts if "acting on alerts" in text]
+    assert "start_rollback failed: the DAG is paused" in text
+    for callback in ("on_success_callback", "on_skipped_callback"):
+        start.partial_kwargs[callback][0](context(operator, run_id="asset__4"))
+        WeComStateNotifier().notify(context(operator, run_id="asset__4"))
+    assert "acting on alerts: it works again" in robot.texts[-1]
+    assert len([text for text in robot.texts if "acting on alerts" in text]) == 2
+    assert standing(stores.ledger.read()) == {}
+
+
 def test_who_fails_is_named(stores: Stores) -> None:
     failed_work("silencing alerts")(context(AlertsActOperator(task_id="quiet")))
     assert stores.ledger.read()[-1].details == {"subject": "silencing alerts", "kind": "failed"}
@@ -249,6 +272,7 @@ def test_the_dag_is_woken_by_the_watched_asset_and_starts_named_runs() -> None:
     assert start.partial_kwargs["openlineage_inject_parent_info"] is False, (
         "the rollback refuses keys that it does not know"
     )
+    assert start.partial_kwargs["fail_when_dag_is_paused"] is True
     assert dag.is_paused_upon_creation is False
 
 

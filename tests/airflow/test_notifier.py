@@ -11,6 +11,7 @@ import pytest
 
 from model_release.contract import utc_now
 from model_release.ledger import Event, LedgerEntry
+from model_release.unsent import count_unsent
 from model_release_airflow.context import Stores
 from model_release_airflow.notifications.wecom import WeComRobotNotifier
 from tests.airflow.contexts import RELEASE_ID, context
@@ -68,6 +69,7 @@ def test_a_robot_that_takes_nothing_fails_nobody(
     assert robot.texts == []
     reasons = [entry.reason for entry in stores.ledger.read() if entry.event is Event.NOTIFIED]
     assert any("not sent" in reason and "93000" in reason for reason in reasons)
+    assert count_unsent(stores.ledger.read()) == 1
     assert not any(robot.key in reason for reason in reasons)
 
 

@@ -13,6 +13,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskD
 from model_release import registry as transitions
 from model_release.contract import utc_now
 from model_release.ledger import Event, LedgerEntry
+from model_release.unsent import count_unsent
 from model_release_airflow.context import Stores
 from model_release_airflow.notifications.state import WeComStateNotifier
 from model_release_airflow.operators.state_reconcile import StateReconcileOperator, record_state_failure
@@ -320,6 +321,7 @@ def test_a_robot_that_takes_nothing_fails_nobody_and_is_not_asked_again(
     assert robot.attempts == 1
     reasons = [entry.reason for entry in stores.ledger.read() if entry.event is Event.NOTIFIED]
     assert any("not sent" in reason and "93000" in reason for reason in reasons)
+    assert count_unsent(stores.ledger.read()) == 1
     assert not any(robot.key in reason for reason in reasons)
 
 

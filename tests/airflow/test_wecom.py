@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,7 +15,7 @@ from hypothesis import strategies as st
 
 from model_release.adapters.wecom import WeComRobot
 from model_release.adapters.wecom_parts import MOST_PARTS, split
-from model_release.errors import ConfigurationError, MessageNotSentError
+from model_release.errors import ConfigurationError, MessageNotSentError, Refusal
 from model_release.messages import MARKDOWN_BYTES
 from tests.fakes_wecom import FakeWeCom, wecom
 
@@ -58,7 +62,18 @@ def test_a_long_message_comes_whole_in_parts(robot: WeComRobot, service: FakeWeC
 
 @pytest.mark.parametrize(
     ("fault", "attempts"),
-    [(-1, 4), (45009, 5), (("http", 429), 5), (("http", 502), 5), (40058, 1), (93000, 1), (("http", 404), 1)],
+    [
+        (-1, 4),
+        (45009, 5),
+        (45033, 5),
+        (("http", 429), 5),
+        (("http", 502), 5),
+        (("http", 403), 5),
+        (40058, 1),
+        (93000, 1),
+        (("http", 200), 1),
+        (("http", 504), 1),
+    ],
 )
 def test_what_is_tried_again(
     robot: WeComRobot, service: FakeWeCom, waits: list[float], fault: int | tuple[str, int], attempts: int
@@ -94,8 +109,31 @@ def test_an_answer_without_a_number_is_not_success(body: bytes) -> None:
     import httpx
 
     transport = httpx.MockTransport(lambda _: httpx.Response(200, content=body))
-    with pytest.raises(MessageNotSentError):
+    with pytest.raises(MessageNotSentError) as caught:
         WeComRobot("key", transport=transport).send_text("hello")
+    assert caught.value.kind is Refusal.IN_DOUBT  # something answered: it may have been taken
+
+
+def test_a_proxy_that_lets_nothing_through(waits: list[float]) -> None:
+    """It refuses the tunnel, so nothing was sent: that is tried again, and is not in doubt."""
+
+    class Proxy(BaseHTTPRequestHandler):
+        def do_CONNECT(self) -> None:
+            self.send_error(503)
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  (the name in the base class)
+            """Stay silent."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        robot = WeComRobot("the-key", url="https://wecom.invalid", proxy=address, sleep=waits.append)
+        with pytest.raises(MessageNotSentError, match="ProxyError") as caught:
+            robot.send_text("hello")
+        robot.close()
+        server.shutdown()
+    assert caught.value.kind is Refusal.UNREACHABLE
+    assert len(waits) == 4
 
 
 def test_nobody_listens(waits: list[float]) -> None:
@@ -138,6 +176,32 @@ def test_parts_fit_and_lose_nothing(content: str, limit: int) -> None:
         assert [c for c in kept if c != "\n"] == [c for c in content if c != "\n"]
     for part in parts[:-1]:
         assert "�" not in part or "�" in content
+
+
+@pytest.mark.parametrize("one", ["👨‍👩‍👧", "👍🏽", "🇨🇳", "e\u0301", "❤️"])
+def test_what_looks_like_one_character_is_not_parted(one: str) -> None:
+    """A family, a skin tone, a flag, an accent: each is several characters of Unicode."""
+    for before in range(len(one.encode())):
+        parts = split("x" * before + one * 20, 64, most=100)
+        assert all(part.lstrip("x") == one * (len(part.lstrip("x")) // len(one)) for part in parts)
+        assert "".join(parts) == "x" * before + one * 20
+        (short,) = split("x" * before + one * 20, 64, most=1)
+        kept = short.removesuffix("\n…").lstrip("x")
+        assert kept == one * (len(kept) // len(one))
+
+
+def test_one_character_that_is_longer_than_a_message_comes_in_pieces() -> None:
+    """A letter with a thousand accents must not stop anybody."""
+    text = "e" + "\u0301" * 100
+    assert "".join(split(text, 16, most=100)) == text
+
+
+def test_a_long_line_is_cut_between_words() -> None:
+    """What stands in the second part begins no heading, quotation or list."""
+    parts = split("word " * 30, 64)
+    assert all(part.rstrip().endswith("word") and part.startswith("word") for part in parts)
+    for sign, limit in itertools.product("#>-", range(40, 50)):
+        assert not any(part.startswith(sign) for part in split(f"word {sign} " * 30, limit))
 
 
 def test_a_line_longer_than_a_message_is_cut_between_characters() -> None:

@@ -18,9 +18,10 @@ import pytest
 from monitoring.grafana.generate import dashboards
 from pipeline.config import load_config
 from pipeline.data_quality_v2 import check_data
-from scripts.monitoring_programs import Server
+from scripts.monitoring_programs import Server, tool
 from scripts.monitoring_stack import MonitoringStack
 from tests import monitoring
+from tests.alerts.airflow_metrics import COUNTS, count
 from tests.alerts.neighbours import PARTS, Neighbours, neighbours
 from tests.alerts.rules import recorded, rules, selectors
 from tests.api.home import Home
@@ -35,11 +36,12 @@ pytestmark = pytest.mark.slow
 WORKERS = 2
 FIRES_SECONDS = 50.0  # from the first bad answer to Alertmanager; a minute is promised until all is rolled back
 BRIDGE = ("model_release_", "alert_bridge_")
+HAS_COLLECTD = tool("collectd") is not None  # not every system has it
 HAS_BRIDGE = (PROJECT / "alert_bridge").is_dir()
 # Of the bridge: only while a release is open, or a message waits.  Its documented table has them (tests/test_docs_alerts.py).
 FOR_A_WHILE = {"model_release_open_timestamp_seconds", "alert_bridge_queue_oldest_timestamp_seconds"}
 # These series begin with the first event, which is hard to provoke: the metric itself has to be there.
-AFTER_AN_EVENT = {("recommendation_requests_total", "status", "503")}
+AFTER_AN_EVENT = {("recommendation_requests_total", "status", status) for status in ("500", "503")}
 
 
 @dataclass
@@ -107,6 +109,8 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
                 stack.set_targets(
                     "alert-bridge", [there.url.removeprefix("http://")]
                 )  # which has no metrics, so it is down
+            if HAS_COLLECTD:
+                count(stack.addresses, *COUNTS)
             yield Watched(stack, replica, there)
     finally:
         replica.close()
@@ -187,6 +191,8 @@ def missing(watched: Watched, expressions: list[str]) -> list[str]:
     """Return the selectors that match no series of the last ten minutes; without a bridge, those of the others."""
     lost = set()
     for name, labels in {(name, tuple(labels.items())) for text in expressions for name, labels in selectors(text)}:
+        if name.startswith("collectd_") and not HAS_COLLECTD:
+            continue
         if name in FOR_A_WHILE or (name.startswith(BRIDGE) and not HAS_BRIDGE):
             continue
         asked = [(label, value) for label, value in labels if (name, label, value) not in AFTER_AN_EVENT]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -108,6 +109,24 @@ class Bridge:
             return self.http.get("/health").status_code == 200
         except httpx.TransportError:
             return False
+
+
+def route_to(bridge: Bridge, token: Path, *, repeat: str = "1s") -> str:
+    """Return the configuration of an Alertmanager that looks at its groups every second, as nobody would have it do.
+
+    Args:
+        bridge: who gets everything, what has ended too.
+        token: file with the bridge's token.
+        repeat: after what time it says again what still fires.
+    """
+    hook = {
+        "url": f"{bridge.url}/alertmanager",
+        "send_resolved": True,
+        "http_config": {"authorization": {"credentials_file": str(token)}},
+    }
+    route = {"receiver": "wecom", "group_by": ["alertname"], "group_wait": "0s", "group_interval": "1s"}
+    receivers = [{"name": "wecom", "webhook_configs": [hook]}]
+    return json.dumps({"route": {**route, "repeat_interval": repeat}, "receivers": receivers})
 
 
 def bearer(token: str) -> dict[str, str]:

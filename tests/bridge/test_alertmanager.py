@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import re
 import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ import pytest
 from scripts.monitoring_programs import Server
 from tests.api.replica import wait_until
 from tests.bridge.conftest import StartBridge
-from tests.bridge.process import TOKEN, Bridge
+from tests.bridge.process import TOKEN, Bridge, route_to
 from tests.fakes_wecom import FakeWeCom
 from tests.monitoring import alertmanager_with, need
 
@@ -27,28 +27,20 @@ def _program() -> None:
     need("alertmanager")
 
 
+@contextmanager
+def serving(bridge: Bridge, folder: Path, token: Path, *, repeat: str = "1s") -> Iterator[Server]:
+    """Start Alertmanager; see :func:`route_to`."""
+    with alertmanager_with(folder / "alertmanager", route_to(bridge, token, repeat=repeat)) as server:
+        yield server
+
+
 @pytest.fixture
 def started(start: StartBridge, tmp_path: Path) -> Iterator[tuple[Bridge, Server]]:
-    """Start both; Alertmanager repeats every second, as nobody would have it do."""
+    """Start both; Alertmanager repeats every second."""
     bridge = start(airflow_url="http://airflow.example")
     token = tmp_path / "token"
     token.write_text(TOKEN)
-    receiver = {
-        "name": "wecom",
-        "webhook_configs": [
-            {
-                "url": f"{bridge.url}/alertmanager",
-                "send_resolved": True,
-                "http_config": {"authorization": {"credentials_file": str(token)}},
-            }
-        ],
-    }
-    route = {"receiver": "wecom", "group_by": ["alertname"], "group_wait": "0s"}
-    config = {
-        "route": {**route, "group_interval": "1s", "repeat_interval": "1s"},
-        "receivers": [receiver],
-    }
-    with alertmanager_with(tmp_path / "alertmanager", json.dumps(config)) as server:
+    with serving(bridge, tmp_path, token) as server:
         yield bridge, server
 
 
@@ -119,3 +111,25 @@ def test_what_could_not_be_kept_comes_again(started: tuple[Bridge, Server], serv
     held.execute("ROLLBACK")
     held.close()
     wait_until("it is told", lambda: len(service.received) == 1, 60)
+
+
+def test_what_was_refused_comes_again_before_it_is_repeated(
+    start: StartBridge, service: FakeWeCom, tmp_path: Path
+) -> None:
+    """A wrong token is 401, which Alertmanager does not try again at once; it does with the next `group_interval`."""
+    bridge = start()
+    token = tmp_path / "token"
+    token.write_text("wrong")
+    with serving(bridge, tmp_path, token, repeat="1h") as server:
+        begun = dt.datetime.now(dt.UTC)
+        tell(server, minutes=5, start=begun)
+        wait_until("it was refused", lambda: (bridge.webhooks("unauthorized") or 0) >= 1)
+        token.write_text(TOKEN)
+        wait_until("it is told", lambda: len(service.received) == 1)
+        token.write_text("wrong")
+        before = bridge.webhooks("unauthorized") or 0
+        tell(server, minutes=-0.01, start=begun)
+        wait_until("its end was refused", lambda: (bridge.webhooks("unauthorized") or 0) > before)
+        token.write_text(TOKEN)
+        wait_until("its end is told", lambda: len(service.received) == 2)
+    assert titles(service) == ["**🚨 RecommendationErrors**", "**✅ Resolved: RecommendationErrors**"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from alert_bridge.compose import Form
 from alert_bridge.courier import Courier, Pace
-from alert_bridge.database import Database
+from alert_bridge.database import Database, NotStoredError
 from alert_bridge.intake import Intake
 from alert_bridge.metrics import Metrics
 from alert_bridge.outbox import Outbox, depth, forget
@@ -30,6 +31,7 @@ class World:
     """A courier, a service that does as it is told, and time that passes only when somebody waits."""
 
     def __init__(self, folder: Path, *, repeatable_seconds: float = 0.0, hours: float = 24.0) -> None:
+        self.folder = folder
         self.now = START
         self.sent: list[tuple[float, str]] = []
         self.tried: list[tuple[float, str]] = []
@@ -100,6 +102,57 @@ def test_a_clock_that_is_set_back_stops_nobody(world: World) -> None:
     world.fire("B")
     world.run(1)
     assert len(world.sent) == 21
+
+
+@pytest.mark.parametrize("kind", [Refusal.BUSY, Refusal.THROTTLED])
+def test_a_clock_that_is_set_back_makes_no_pause_longer(world: World, kind: Refusal) -> None:
+    """Neither that of the target nor that of the message."""
+    world.broken = {"A": kind}
+    world.fire("A")
+    world.run(40)
+    world.now -= 3600.0
+    world.broken = {}
+    world.fire("B")
+    world.run(61)
+    assert sorted(title for _, title in world.sent) == ["🚨 A", "🚨 B"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "heads"),
+    [
+        (None, ["🚨 A"]),
+        (Refusal.IN_DOUBT, ["🚨 A", "❔ May be missing above: message 1"]),
+        (Refusal.PERMANENT, ["🚨 A"]),
+        (Refusal.BUSY, ["🚨 A", "🚨 A"]),
+    ],
+)
+def test_what_was_sent_while_the_disk_took_nothing_is_not_sent_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, kind: Refusal | None, heads: list[str]
+) -> None:
+    """What became of it is written down as soon as the disk takes it, before anything else."""
+    world.fire("A")
+    other = sqlite3.connect(world.folder / "queue.sqlite", isolation_level=None)
+    send = world.send
+
+    def send_and_lose_the_disk(part: Part) -> None:
+        monkeypatch.setattr(world, "send", send)
+        world.broken = {"A": kind} if kind is not None else {}
+        other.execute("BEGIN IMMEDIATE")
+        try:
+            send(part)
+        finally:
+            world.broken = {}
+
+    monkeypatch.setattr(world, "send", send_and_lose_the_disk)
+    assert world.courier.step() == 0.0  # it is composed
+    for _ in range(2):
+        with pytest.raises(NotStoredError):
+            world.courier.step()
+    other.execute("ROLLBACK")
+    other.close()
+    world.run(30)
+    assert [title for _, title in world.tried] == heads
+    assert world.waiting == 0
 
 
 @pytest.mark.parametrize("kind", [Refusal.BUSY, Refusal.UNREACHABLE])

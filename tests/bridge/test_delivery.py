@@ -94,7 +94,7 @@ def test_an_earlier_beginning_is_the_same_alert(start: StartBridge, service: Fak
     ]
 
 
-@pytest.mark.parametrize("fault", [-1, 45009, ("http", 500), ("http", 502), ("http", 429)])
+@pytest.mark.parametrize("fault", [-1, 45009, 45033, ("http", 500), ("http", 403), ("http", 429)])
 def test_what_passes_is_waited_for(start: StartBridge, service: FakeWeCom, fault: Fault) -> None:
     """Busy, throttled or down, more often than the notifier's client would try: told once in the end."""
     service.faults = [fault] * 7
@@ -125,7 +125,14 @@ def test_what_never_passes_is_reported_once(start: StartBridge, service: FakeWeC
 
 @pytest.mark.parametrize(
     ("fault", "arrives"),
-    [(("drop", 0), True), (("hang", 30), True), (("close", 0), False), (("stall", 30), False), (("http", 504), False)],
+    [
+        (("drop", 0), True),
+        (("hang", 30), True),
+        (("close", 0), False),
+        (("stall", 30), False),
+        (("http", 504), False),
+        (("http", 200), False),
+    ],
 )
 def test_a_lost_answer(start: StartBridge, service: FakeWeCom, fault: Fault, arrives: bool) -> None:
     """The message is not sent twice; a note says what may be missing, so that nobody is left without the news."""

@@ -45,6 +45,8 @@ def test_bad_input_is_refused_with_a_reason(start: StartBridge, service: FakeWeC
         (broken(alerts=[{**one, "status": "pending"}]), 422, "alerts.0.status"),
         (broken(alerts=[{**one, "startsAt": "yesterday"}]), 422, "alerts.0.startsAt"),
         (broken(alerts=[{**one, "startsAt": "2026-11-25T09:17:03"}]), 422, "alerts.0.startsAt"),
+        (broken(alerts=[{**one, "startsAt": "0001-01-01T00:00:00+08:00"}]), 422, "alerts.0.startsAt"),
+        (broken(alerts=[{**one, "endsAt": "9999-12-31T23:59:59-08:00"}]), 422, "alerts.0.endsAt"),
         (broken(alerts=[{**one, "fingerprint": "../x"}]), 422, "alerts.0.fingerprint"),
         (broken(alerts=[{**one, "labels": {"a": 1}}]), 422, "alerts.0.labels.a"),
         (broken(alerts=[one, {**one, "labels": None}]), 422, "alerts.1.labels"),

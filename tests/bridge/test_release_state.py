@@ -13,9 +13,11 @@ from prometheus_client.registry import CollectorRegistry
 from alert_bridge.release_state import ReleaseState
 from model_release.adapters.file_ledger import FileLedger
 from model_release.adapters.file_registry import FileRegistry
+from model_release.errors import ModelReleaseError
 from model_release.ledger import Event, LedgerEntry
 from model_release.paths import ReleasePaths
 from model_release.registry import Registry, end_trial, promote, register, set_latch, start_trial
+from model_release.unsent import not_sent
 from tests.bridge.conftest import StartBridge
 
 AT = dt.datetime(2026, 11, 25, 9, 0, tzinfo=dt.UTC)
@@ -72,6 +74,7 @@ ALL: dict[str, list[dict[str, str]]] = {
     "candidate_lease_timestamp_seconds": [{"run_id": "new"}],
     "latched": [{}],
     "last_released_timestamp_seconds": [{}],
+    "messages_not_sent_total": [{}],
     "open_timestamp_seconds": [{"release_id": "rel-2"}],
     "reconciliation_timestamp_seconds": [{}],
     "reconciliation_status": [{"status": "differs"}],
@@ -90,6 +93,17 @@ def test_everything_is_told(ask: Ask) -> None:
     assert ask("last_released_timestamp_seconds") == AT.timestamp()
     assert ask("open_timestamp_seconds", release_id="rel-2") == LEASE.timestamp()
     assert ask("open_timestamp_seconds", release_id="rel-1") is None
+
+
+def test_messages_that_airflow_could_not_send_are_counted(ask: Ask, paths: ReleasePaths) -> None:
+    """From the ledger: a bridge that starts again does not count anew; what was told counts nothing."""
+    ledger, told = FileLedger(paths), {"release_id": "rel-1", "by": "airflow"}
+    assert ask("messages_not_sent_total") == 0
+    ledger.append(LedgerEntry(at=LEASE, event=Event.NOTIFIED, reason="verified: not sent: in words only", **told))
+    assert ask("messages_not_sent_total") == 0
+    for fact in ("verified", "verified", "rejected"):  # the same fact is one message
+        ledger.append(not_sent(fact, ModelReleaseError("errcode 93000"), at=LEASE, **told))
+    assert ask("messages_not_sent_total") == 2
 
 
 def test_each_scrape_reads_anew(ask: Ask, paths: ReleasePaths) -> None:

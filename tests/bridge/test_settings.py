@@ -49,6 +49,7 @@ def test_secrets_of_an_app_from_a_file(tmp_path: Path) -> None:
         ({"token": "t", "robots": "key-aa11"}, "entry 1: write name=key"),
         ({"token": "t", "robots": "ops=https://x/send?key=key-aa11"}, "entry 1: write name=key"),
         ({"token": "t", "robots": "ops=key-aa11,ops=key-aa12"}, "'ops' is taken already"),
+        ({"token": "t", "robots": "ops=key-aa11,night=key-aa11"}, "entry 2: 'night' has the key of another one"),
         ({"token": "t", "robots": "app=key-aa11"}, "'app' is taken already"),
         ({"token": "t", "robots": "ops=key-aa11", "log_only": "true"}, "contradicts"),
         ({"token": "t", "app_corp_id": "ww", "app_secret": "key-aa11"}, "belong together"),

@@ -98,6 +98,30 @@ def test_too_old_is_given_up(start: StartBridge, service: FakeWeCom) -> None:
     assert len(service.received) == 1
 
 
+def test_messages_to_a_target_that_is_gone_do_not_wait_for_ever(start: StartBridge, service: FakeWeCom) -> None:
+    """They are given up by age like all others; one that is named again in time gets what waited."""
+    service.faults = [("http", 500)] * 1000
+    home = start(robots=f"old={service.key}", retry_seconds="30")
+    home.post(webhook(ONE))
+    wait_until("it was tried", lambda: service.attempts > 0)
+    home.stop()
+    service.faults = []
+    state = str(home.home / "data" / "alert_bridge")
+    other = start(state=state, robots=f"new={service.key}")
+    assert other.value("alert_bridge_queue_messages") == 1
+    other.stop()
+    other = start(state=state, robots=f"new={service.key}", queue_hours="0.0001")
+    other.wait_idle()
+    assert other.messages("expired") == 1
+    assert "messages to nobody's name" in other.log
+    assert service.received == []
+    other.stop()
+    home.start()
+    home.post(webhook(ONE))
+    home.wait_idle()
+    assert len(service.received) == 1  # it was never told, so it is told when it is sent again
+
+
 def test_a_full_queue_says_come_again(start: StartBridge, service: FakeWeCom) -> None:
     """503, so that Alertmanager keeps what has no room; nothing is thrown away for it, and nothing told twice."""
     service.faults = [("http", 500)] * 6

@@ -89,6 +89,9 @@ def test_a_token_that_is_gone_again_and_again_is_no_endless_loop(service: FakeWe
     [
         ([-1], [], Refusal.BUSY),
         ([45009], [], Refusal.THROTTLED),
+        ([45033], [], Refusal.THROTTLED),
+        ([("http", 407)], [], Refusal.UNREACHABLE),
+        ([("http", 200)], [], Refusal.IN_DOUBT),
         ([("http", 429)], [], Refusal.THROTTLED),
         ([("http", 503)], [], Refusal.UNREACHABLE),
         ([("http", 504)], [], Refusal.IN_DOUBT),
@@ -99,6 +102,7 @@ def test_a_token_that_is_gone_again_and_again_is_no_endless_loop(service: FakeWe
         ([], [-1], Refusal.BUSY),
         ([], [45009], Refusal.THROTTLED),
         ([], [("http", 504)], Refusal.UNREACHABLE),
+        ([], [("http", 200)], Refusal.UNREACHABLE),
         ([], [("drop", 0)], Refusal.UNREACHABLE),
         ([], [("stall", 30)], Refusal.UNREACHABLE),
         ([], [40013], Refusal.PERMANENT),

@@ -123,6 +123,17 @@ def test_nothing_from_outside_is_markdown() -> None:
         assert all(line.count("`") % 2 == 0 and line.count("**") in {0, 2} for line in text.markdown.splitlines())
 
 
+def test_links_and_labels_stay_whole_in_an_app_too() -> None:
+    """In 2,048 bytes there is not always room for all of them in one line; then each has its own."""
+    labels = {f"label_{number:02}": f"值 {number} " * 40 for number in range(12)}
+    markdown = firing(group(alert(run_id="r1", **labels, annotations={"runbook": "r" * 900})), LINKS).markdown
+    parts = [part.content for part in parts_of(Text("t", markdown, urgent=False), 1, Form(2048, 20))]
+    assert len(parts) > 1
+    lines = [line for part in parts for line in part.splitlines()[1:]]
+    assert lines == markdown.splitlines()
+    assert all(line.count("`") % 2 == 0 and line.count("[") == line.count(")") for line in lines)
+
+
 @given(st.text(max_size=4000), st.integers(200, 600), st.integers(2, 12))
 def test_parts_fit_and_are_labelled(content: str, limit: int, most: int) -> None:
     """Each part fits in bytes; the labels count to the number of parts; without a cut, nothing is lost."""

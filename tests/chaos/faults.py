@@ -152,6 +152,11 @@ def _second_release(target: Target, step: str) -> str:
 
 KILLED_BEFORE, KILLED_AFTER = "task killed before its work", "task killed after its work"
 SECOND, LAST_CLEARED = "another release at once", "last release cleared"
+ON_SERVERS: Mapping[str, Fault] = {  # only where Airflow runs on them
+    "Celery worker killed": Fault(_kill("worker")),
+    "PostgreSQL killed": Fault(_kill("postgres")),
+    "Redis killed": Fault(_kill("redis")),
+}
 FAULTS: Mapping[str, Fault] = {
     KILLED_BEFORE: Fault(lambda _target, _step: "the task itself", meets="before"),
     KILLED_AFTER: Fault(lambda _target, _step: "the task itself", meets="after"),
@@ -173,6 +178,7 @@ FAULTS: Mapping[str, Fault] = {
     "same DAG run again": Fault(_duplicate),
     SECOND: Fault(_second_release),
     LAST_CLEARED: Fault(_clear_last),
+    **ON_SERVERS,
 }
 
 

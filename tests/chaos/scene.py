@@ -17,6 +17,7 @@ from tests.chaos import invariants
 from tests.chaos.faults import DAG
 from tests.chaos.stack import STEPS, ChaosStack
 from tests.chaos.watch import Watch
+from tests.executors.servers import Servers
 from tests.fakes_wecom import FakeWeCom, wecom
 
 ALGORITHMS = ("personal_frequency", "next_basket", "popular")
@@ -112,10 +113,11 @@ def tasks_of(steps: str) -> tuple[str, ...]:
 
 
 @contextmanager
-def scene(home: Path, *, count: int = 3, steps: str = STEPS) -> Iterator[Scene]:
+def scene(home: Path, *, count: int = 3, steps: str = STEPS, servers: Servers | None = None) -> Iterator[Scene]:
     """Give a stack with three runs to release, of which none is current yet, and a robot that listens."""
     with wecom() as robot:
-        stack = ChaosStack(home, extra={"AIRFLOW_CONN_WECOM_ROBOT": robot.connection()}, count=count, steps=steps)
+        extra = {"AIRFLOW_CONN_WECOM_ROBOT": robot.connection()}
+        stack = ChaosStack(home, extra=extra, count=count, steps=steps, servers=servers)
         runs = stack.train(ALGORITHMS)
         with stack:
             made = Scene(stack, robot, runs)

@@ -21,20 +21,21 @@ from pipeline.config import load_config
 from pipeline.data_quality_v2 import check_data
 from pipeline.evaluate import evaluate
 from pipeline.train_models import train
-from scripts.local_stack import AIRFLOW, API_WORKERS, LocalStack
+from scripts.local_stack import API_WORKERS, COMPONENTS, LocalStack
 from scripts.monitoring_programs import tool
 from scripts.services import Service, StackError, free_port
 from tests import monitoring
 from tests.chaos.proxy import FaultProxy
+from tests.executors.servers import Servers
 from tests.live.shop import LAST_DAY, write_shop
 
 RESTART_SECONDS = 1.0
 PROMETHEUS = "prometheus"
 STEPS = "shadow:0.2:60 canary:0.1:60 canary:0.5:60"
-COMPONENTS = {"airflow": "api-server", "scheduler": "scheduler", "triggerer": "triggerer", "processor": "dag-processor"}
 _FAST = {  # what takes minutes by default, so that a release with a dozen faults ends in minutes
     "AIRFLOW__SCHEDULER__JOB_HEARTBEAT_SEC": "2",
     "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "15",
+    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "30",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "40",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
     "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
@@ -76,9 +77,11 @@ class ChaosStack(LocalStack):
         steps: of a release.
         ports: of the replicas themselves; Airflow knows the proxies' only.
         faults: the proxies.
+        servers: what Airflow runs on; None: SQLite, and the scheduler starts the tasks.
     """
 
     count: int = 3
+    servers: Servers | None = None
     steps: str = STEPS
     ports: list[int] = field(default_factory=list)
     faults: list[FaultProxy] = field(default_factory=list)
@@ -104,6 +107,7 @@ class ChaosStack(LocalStack):
             "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
             "PROMETHEUS_URL": f"http://127.0.0.1:{self.prometheus_port}",
             "CHAOS_STEPS": self.steps,
+            **(self.servers.environment if self.servers else {}),
         }
         self.extra = {**own, **self.extra}
         self._clients = [
@@ -133,10 +137,10 @@ class ChaosStack(LocalStack):
         settings = self.home / "airflow" / "config" / "airflow_local_settings.py"
         settings.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(Path(__file__).with_name("kills.py"), settings)
-        self.prepare_airflow()
-        self.airflow("db", "migrate")
-        for name, component in COMPONENTS.items():
-            self.start_service(name, [AIRFLOW, component], self.home / "logs" / f"{name}.log")
+        if self.servers is None:
+            self.start_components()
+        else:
+            self.servers.start(self)
         self._keeper.start()
 
     def kill(self, name: str) -> None:

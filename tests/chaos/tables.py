@@ -55,6 +55,27 @@ def matrix_tables(released: Sequence[Line], steps: Sequence[str]) -> str:
     return "\n\n".join(parts)
 
 
+def services_table(released: Sequence[Line]) -> str:
+    """Return one row for each release: what was killed when, and how it ended."""
+    rows = [
+        [
+            line["label"],
+            ", ".join(f"`{one['step']}`" for one in line["injected"]) or "nowhere",
+            line["outcome"],
+            line["state"],
+            ", ".join(_seconds(one["agreed_seconds"]) for one in line["injected"]),
+            f"{line['seconds']:.0f}",
+            "; ".join(line["violations"]) or "nothing",
+        ]
+        for line in released
+    ]
+    return _table(["killed", "at", "ended", "DAG run", "agreed after s", "release s", "wrong"], rows)
+
+
+def _seconds(found: float | None) -> str:
+    return "never" if found is None else f"{found:.1f}"
+
+
 def lease_table(rounds: Sequence[Line]) -> str:
     """Return the table of the rounds in which all of Airflow was killed."""
     count = max(len(line["back_after"]) for line in rounds)

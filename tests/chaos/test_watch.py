@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.chaos.matrix import mixed
-from tests.chaos.tables import lease_table, matrix_tables, write_page
+from tests.chaos.tables import lease_table, matrix_tables, services_table, write_page
 from tests.chaos.watch import Sample, seconds_to_agree
 
 BAD = ("replica 1 does not answer",)
@@ -74,6 +74,17 @@ def test_the_lease_table_counts_the_rounds_that_kept_the_promise() -> None:
     text = lease_table(rounds)
     assert text.startswith("1 of 2 rounds as promised; the slowest replica was back 7.00 s")
     assert "| 2 | 11.0 | no | 0.20 | 7.00 | late |" in text
+
+
+def test_the_table_of_services_says_what_failed() -> None:
+    """Also that a fault was never over, or never done."""
+    lines = [_line("Redis killed", "new", 2.0) | {"state": "success"}]
+    lines += [_line("PostgreSQL killed", "neither", None, "told twice") | {"state": "failed"}]
+    lines += [_line("worker killed", "new", None) | {"state": "success", "injected": []}]
+    text = services_table(lines)
+    assert "| Redis killed | `verify` | new | success | 2.0 | 31 | nothing |" in text
+    assert "| PostgreSQL killed | `verify` | neither | failed | never | 31 | told twice |" in text
+    assert "| worker killed | nowhere | new | success |  | 31 | nothing |" in text
 
 
 def test_a_page_takes_its_part_between_the_marks(tmp_path: Path) -> None:

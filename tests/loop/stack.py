@@ -17,7 +17,7 @@ from pipeline.data_quality_v2 import check_data
 from pipeline.evaluate import evaluate
 from pipeline.train_models import train
 from scripts.local_stack import API_WORKERS, LocalStack
-from scripts.monitoring_stack import MonitoringStack
+from scripts.monitoring_stack import MonitoringStack, statsd_settings
 from scripts.services import free_port
 from tests.fakes_wecom import FakeWeCom, wecom
 from tests.gate_live.faulty_api import FILE_VARIABLE, Fault
@@ -120,13 +120,14 @@ def loop(home: Path) -> Iterator[Loop]:
         robot.more_keys = (bridge_key,)
         config = write_shop(home / "shop", LAST_DAY)
         (home / "release_policy.yaml").write_text(POLICY, encoding="utf-8")
-        ports = {name: free_port() for name in ("prometheus", "alertmanager", "bridge")}
+        ports = {name: free_port() for name in ("prometheus", "alertmanager", "bridge", "statsd")}
         extra = {
             "PIPELINE_CONFIG": str(config),
             "RELEASE_POLICY": str(home / "release_policy.yaml"),
             "PROMETHEUS_URL": f"http://127.0.0.1:{ports['prometheus']}",
             "ALERTMANAGER_URL": f"http://127.0.0.1:{ports['alertmanager']}",
             "AIRFLOW_CONN_WECOM_ROBOT": robot.connection(),
+            **statsd_settings(ports["statsd"]),
         }
         stack = LoopStack(home, extra=extra)
         watch = MonitoringStack(

@@ -18,6 +18,7 @@ from model_release.registry import Registry
 from scripts.local_stack import LocalStack
 from scripts.services import free_port
 from tests import monitoring
+from tests.bridge.process import TOKEN, Bridge, route_to
 from tests.fakes_wecom import FakeWeCom, wecom
 from tests.live.installation import ROLLBACK, Ended, Installation
 from tests.runs import publish_run
@@ -43,6 +44,25 @@ def port() -> int:
 
 
 @pytest.fixture
+def group() -> Iterator[FakeWeCom]:
+    """Where alerts are told."""
+    with wecom() as fake:
+        yield fake
+
+
+@pytest.fixture
+def config(tmp_path: Path, group: FakeWeCom) -> Iterator[str]:
+    """An Alertmanager's, that tells a running bridge every second what fires."""
+    token = tmp_path / "bridge-token"
+    token.write_text(TOKEN)
+    (tmp_path / "bridge").mkdir()
+    bridge = Bridge(tmp_path / "bridge", group).start()
+    yield route_to(bridge, token)
+    bridge.stop()
+    bridge.http.close()
+
+
+@pytest.fixture
 def shop(tmp_path: Path, robot: FakeWeCom, port: int) -> Iterator[Installation]:
     """A, B and C served in turn; C is current."""
     extra = {"ALERTMANAGER_URL": f"http://127.0.0.1:{port}", "AIRFLOW_CONN_WECOM_ROBOT": robot.connection()}
@@ -58,14 +78,14 @@ def shop(tmp_path: Path, robot: FakeWeCom, port: int) -> Iterator[Installation]:
         yield made
 
 
-def send(port: int, run_id: str, *, began: dt.datetime) -> None:
-    """Post an alert as Prometheus does, which sends it again and again."""
+def send(port: int, run_id: str, *, began: dt.datetime, minutes: float = 5.0) -> None:
+    """Post an alert as Prometheus does, which sends it again and again; it ends so many minutes from now."""
     labels = {"alertname": "RecommendationErrors", "severity": "critical", "run_id": run_id, "slot": "current"}
     body = {
         "labels": labels,
         "annotations": {"summary": f"12 % of the answers of {run_id} are errors"},
         "startsAt": began.isoformat(),
-        "endsAt": (utc_now() + dt.timedelta(minutes=5)).isoformat(),
+        "endsAt": (utc_now() + dt.timedelta(minutes=minutes)).isoformat(),
     }
     httpx.post(f"http://127.0.0.1:{port}/api/v2/alerts", json=[body], trust_env=False).raise_for_status()
 
@@ -90,11 +110,19 @@ def decided(shop: Installation, run_id: str, count: int) -> None:
     shop.wait_until(f"{count} decisions about {run_id}", enough, WAIT_SECONDS)
 
 
+def told(group: FakeWeCom, run_id: str) -> list[str]:
+    """Return the signs of the messages about alerts that name a run, oldest first."""
+    return [text.splitlines()[0].strip("*")[0] for text in group.texts if f"`{run_id}`" in text]
+
+
 def test_one_alert_is_one_rollback_whatever_is_sent_again_or_restarted(
-    shop: Installation, port: int, tmp_path: Path
+    shop: Installation, port: int, config: str, group: FakeWeCom, tmp_path: Path
 ) -> None:
-    """C goes back to B, and the latch is set.  Sent 100 times, Alertmanager and Airflow restarted, B in trouble too: B stays."""
-    with monitoring.alertmanager(tmp_path / "first", port=port):
+    """C goes back to B, and the latch is set.  Sent 100 times, Alertmanager and Airflow restarted, B in trouble too: B stays.
+
+    Of the alert that was sent all the time, people were told once that it fires, and once that it ended.
+    """
+    with monitoring.alertmanager_with(tmp_path / "first", config, port=port):
         began = utc_now()
         send(port, "alert-c", began=began)
         shop.wait_until("a rollback is started", lambda: len(rollbacks(shop)) == 1, WAIT_SECONDS)
@@ -110,17 +138,23 @@ def test_one_alert_is_one_rollback_whatever_is_sent_again_or_restarted(
     generation = state(shop).generation
 
     shop.stack.services["airflow"].stop()  # and with it the triggerer and its memory
-    with monitoring.alertmanager(tmp_path / "second", port=port):  # nor does this one remember anything
+    with monitoring.alertmanager_with(tmp_path / "second", config, port=port):  # nor does this one remember anything
         send(port, "alert-c", began=began)
         send(port, "alert-b", began=utc_now())  # the run that was gone back to
         shop.stack.start_airflow()
         shop.stack.wait_for_airflow()
         decided(shop, "alert-b", 1)
         decided(shop, "alert-c", 1)
-    with monitoring.alertmanager(tmp_path / "third", port=port):
+        assert told(group, "alert-c") == ["🚨"]
+        send(port, "alert-c", began=began, minutes=0.0)
+        shop.wait_until("people are told that it ended", lambda: told(group, "alert-c") != ["🚨"], WAIT_SECONDS)
+        send(port, "alert-c", began=began, minutes=0.0)
+    with monitoring.alertmanager_with(tmp_path / "third", config, port=port):
         send(port, "alert-c", began=utc_now())  # as if everybody had forgotten since when it fires
         decided(shop, "alert-c", 2)
         assert rollbacks(shop) == [dag_run_id]
+        assert told(group, "alert-c") == ["🚨", "✅", "🚨"]  # the last is about another firing
+        assert told(group, "alert-b") == ["🚨"]
     after = state(shop)
     assert (after.generation, after.current and after.current.run_id) == (generation, "alert-b")
     assert after.latch is not None

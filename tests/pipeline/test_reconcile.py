@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 
 from model_release.adapters.files import write_atomic
+from model_release.adapters.recommendation_api_client import RecommendationApiClient
 from model_release.adapters.reconciliation_files import newest_reconciliation, parse_reconciliation
 from model_release.errors import InvalidInputError
 from model_release.paths import HOME_VARIABLE, ReleasePaths
@@ -518,3 +519,20 @@ def test_without_a_date_it_is_the_last_day_that_is_over(
     monkeypatch.setattr(stage, "utc_now", lambda: START + DAY + dt.timedelta(hours=3))
     assert main(["--config", str(grocery.path), "--report-only"]) == 0
     assert served.paths.reconciliation_of(DATE).exists()
+
+
+def test_who_was_asked_is_let_go(served: Served, grocery: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No connection to a replica stays open, whatever it said."""
+    closed: list[str] = []
+
+    class Noted(RecommendationApiClient):
+        def close(self) -> None:
+            super().close()
+            closed.append(self.url)
+
+    monkeypatch.setenv(HOME_VARIABLE, str(served.paths.root))
+    monkeypatch.setattr(stage, "RecommendationApiClient", Noted)
+    monkeypatch.setattr(stage, "utc_now", lambda: START + DAY + dt.timedelta(hours=3))
+    replicas = ["--replica", "http://127.0.0.1:9", "--replica", "http://127.0.0.1:10"]
+    assert main(["--config", str(grocery.path), *replicas]) == 4
+    assert sorted(closed) == ["http://127.0.0.1:10", "http://127.0.0.1:9"]

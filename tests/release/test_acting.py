@@ -226,13 +226,28 @@ def test_without_the_latch_the_next_incident_acts_again(world: World) -> None:
     assert again.event is Event.ALERT_ACTED
 
 
+def test_a_latch_that_no_rollback_left_behind_takes_nothing_away_from_the_current_run(world: World) -> None:
+    """Set by a person, or with the end of a trial: no release goes on, and the run that serves is watched as before."""
+    try_run(world, "run-c", "r3")
+    (ended,) = decide(world, alert("run-c"))
+    carry_out(world, ended)
+    assert world.store.read().latch is not None
+    (entry,) = decide(world, alert(began=600), at=601)
+    assert (entry.event, entry.details["action"]) == (Event.ALERT_ACTED, "rollback")
+    carry_out(world, entry, at=602)
+    assert world.current == "run-a"
+    (left,) = decide(world, alert("run-a", began=603), at=604)
+    assert left.reason.startswith("the latch is set since")
+    assert "run run-a is what was gone back to" in left.reason
+
+
 def test_a_run_that_a_person_made_current_in_spite_of_the_latch_is_covered_again(world: World) -> None:
-    """It is newer than the latch, and no way back: the incident that set the latch was another one."""
-    world.store.update(lambda state: set_latch(state, reason="stop", by="a person", at=minutes(1)))
-    assert words(decide(world, alert(began=2)))[0][0] == "alert_left"
+    """It is no way back: the incident that set the latch was another one."""
+    (entry,) = decide(world, alert())
+    carry_out(world, entry)
     world.store.update(lambda state: promote(state, run_id="run-c", release_id="p", at=minutes(5), cause="person"))
-    (entry,) = decide(world, alert("run-c", began=6), at=7)
-    assert entry.event is Event.ALERT_ACTED
+    (again,) = decide(world, alert("run-c", began=6), at=7)
+    assert again.event is Event.ALERT_ACTED
 
 
 def test_the_same_run_released_again_may_be_rolled_back_again(world: World) -> None:
@@ -320,6 +335,23 @@ def test_what_no_longer_stands_is_not_started(world: World) -> None:
     world.store.update(lambda state: promote(state, run_id="run-c", release_id="p", at=minutes(2), cause="person"))
     assert open_firings(world, alert()) == []
     assert to_start(world.ledger.read(), world.store.read(), now=minutes(3)) == []
+
+
+def test_a_run_that_became_current_again_is_not_what_was_decided_on(world: World) -> None:
+    """Within the hour, by a person's hand: what was never begun is not caught up with."""
+    decide(world, alert())
+    world.store.update(lambda state: promote(state, run_id="run-a", release_id="p", at=minutes(4), cause="person"))
+    world.store.update(lambda state: promote(state, run_id="run-b", release_id="q", at=minutes(5), cause="person"))
+    assert world.current == "run-b"
+    assert to_start(world.ledger.read(), world.store.read(), now=minutes(6)) == []
+
+
+def test_what_was_to_end_a_trial_goes_back_if_the_run_was_released_meanwhile(world: World) -> None:
+    try_run(world, "run-c", "r3")
+    decide(world, alert("run-c"))
+    world.store.update(lambda state: promote(state, run_id="run-c", release_id="r3", at=minutes(3)))
+    (start,) = to_start(world.ledger.read(), world.store.read(), now=minutes(4))
+    assert start.conf["away_from"] == "run-c"
 
 
 def test_the_text_of_an_alert_is_no_template(world: World) -> None:

@@ -19,7 +19,7 @@ from tests.fakes import MemoryLedger
 NOW = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
 RULES = Rules()
 DAG = "recommendation_alert_silences"
-WATCHDOG = Alert({"alertname": "Watchdog"}, "active", False, NOW, fingerprint="w")
+WATCHDOG = Alert({"alertname": "Watchdog"}, "active", False, NOW - dt.timedelta(days=1), fingerprint="w")
 
 
 def hours(count: float) -> dt.datetime:
@@ -175,7 +175,9 @@ def test_when_the_data_is_good_again_the_silence_ends_and_it_is_told_once(shop: 
     assert entry.details["score"] == 97.5
 
 
-@pytest.mark.parametrize("how", ["no watchdog", "unreadable", "stale", "no file", "no score", "NaN"])
+@pytest.mark.parametrize(
+    "how", ["no watchdog", "watchdog just began", "unreadable", "stale", "no file", "no score", "NaN"]
+)
 def test_that_an_alert_is_gone_is_no_proof_that_the_data_is_good(shop: Shop, how: str) -> None:
     """Prometheus may be down, the file cut, the measurement old: the silence stays, and is told once it is certain."""
     shop.run(low(since=-3))
@@ -191,7 +193,9 @@ def test_that_an_alert_is_gone_is_no_proof_that_the_data_is_good(shop: Shop, how
             shop.quality = DataQuality({"items": 99.0}, {}, 0.0)
         case "NaN":
             shop.quality = DataQuality({"interactions": float("nan")}, {}, 0.0)
-    assert shop.run(*others, at=1, dog=how != "no watchdog") == []
+        case "watchdog just began":
+            others = [replace(WATCHDOG, starts_at=hours(1 - 4 / 60))]
+    assert shop.run(*others, at=1, dog="watchdog" not in how) == []
     assert [one.id for one in shop.active] == ["s1"]
     shop.quality = sound
     assert shop.run(at=2) == ["alert_recovered"]

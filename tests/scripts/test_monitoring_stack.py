@@ -11,10 +11,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from scripts.monitoring_programs import start, start_tool
+from scripts.monitoring_programs import start, start_tool, tool
 from scripts.monitoring_stack import MonitoringStack, render_prometheus
 from scripts.services import StackError
 from tests import monitoring
+from tests.alerts.airflow_metrics import count
 from tests.alerts.rules import PROMETHEUS, read, run
 from tests.api.replica import PROJECT, wait_until
 from tests.api.workers import gone
@@ -96,7 +97,7 @@ def test_the_command_starts_everything_says_where_and_ends_it(tmp_path: Path) ->
     process = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True, env=dict(os.environ))
     try:
         assert process.stdout is not None
-        said = [process.stdout.readline() for _ in range(3)]
+        said = list(iter(process.stdout.readline, "Ctrl-C ends it.\n"))
         address = {line.split(" ")[1].split("=")[0]: line.strip().split("=", 1)[1] for line in said[:2]}
 
         def jobs() -> set[str]:
@@ -114,6 +115,32 @@ def test_the_command_starts_everything_says_where_and_ends_it(tmp_path: Path) ->
     for url in address.values():
         with pytest.raises(httpx.TransportError):
             httpx.get(url, trust_env=False)
+
+
+@pytest.mark.slow
+def test_what_processes_of_airflow_count_is_added_up_and_scraped(tmp_path: Path) -> None:
+    """By Airflow's own client, the real collectd and the real Prometheus; each process counts from 0."""
+    monitoring.need("prometheus", "alertmanager", "node_exporter", "blackbox_exporter")
+    if tool("collectd") is None:
+        pytest.skip("collectd not found: this system has no package of it that runs")
+    with MonitoringStack(tmp_path / "home", [], tmp_path / "evaluation") as stack:
+        for _ in range(2):
+            count(stack.addresses, "scheduler_heartbeat")
+        query = 'collectd_statsd_derive_total{job="airflow-metrics",statsd="airflow.scheduler_heartbeat"}'
+        wait_until("both are counted", lambda: monitoring.value(stack.prometheus, query) == 2.0, 40)
+        stack.servers["collectd"].kill()
+        wait_until("its end is seen", lambda: monitoring.value(stack.prometheus, query) is None, 40)
+        assert monitoring.value(stack.prometheus, 'up{job="airflow-metrics"}') == 0.0
+
+
+def test_without_collectd_airflow_is_told_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is left out, and the rest works."""
+    monitoring.need("prometheus", "alertmanager", "node_exporter", "blackbox_exporter")
+    monkeypatch.setattr("scripts.monitoring_stack.tool", lambda _: None)
+    with MonitoringStack(tmp_path / "home", [], tmp_path / "evaluation") as stack:
+        assert set(stack.addresses) == {"PROMETHEUS_URL", "ALERTMANAGER_URL"}
+        query = 'count(up{job="alertmanager"})'
+        wait_until("others are scraped", lambda: monitoring.value(stack.prometheus, query) == 1.0, 30)
 
 
 def test_targets_may_come_later(tmp_path: Path) -> None:

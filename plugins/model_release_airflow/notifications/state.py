@@ -12,8 +12,9 @@ from airflow.sdk import BaseNotifier
 from model_release import standing
 from model_release.contract import utc_now
 from model_release.errors import ModelReleaseError
-from model_release.ledger import Event, LedgerEntry
+from model_release.ledger import LedgerEntry
 from model_release.messages import Message
+from model_release.unsent import not_sent
 from model_release_airflow.context import Stores, actor, release_id_of
 from model_release_airflow.notifications.wecom import DEFAULT_CONN_ID, dag_run_link, tell_robot
 
@@ -84,7 +85,4 @@ def tell_news(context: Mapping[str, Any], conn_id: str, words: Words, log: Any) 
         tell_robot(conn_id, message)
     except ModelReleaseError as error:
         log.exception("the robot was not told")
-        reason = f"{message.fact}: not sent: {error}"
-        stores.ledger.append(
-            LedgerEntry(at=utc_now(), event=Event.NOTIFIED, release_id=release_id_of(context), by=by, reason=reason)
-        )
+        stores.ledger.append(not_sent(message.fact, error, release_id=release_id_of(context), by=by, at=utc_now()))

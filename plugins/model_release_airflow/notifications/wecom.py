@@ -17,6 +17,7 @@ from model_release.contract import utc_now
 from model_release.errors import ModelReleaseError
 from model_release.ledger import Event, LedgerEntry
 from model_release.messages import Message, compose
+from model_release.unsent import not_sent
 from model_release_airflow.context import Stores, actor, release_id_of
 
 DEFAULT_CONN_ID = "wecom_robot"
@@ -67,7 +68,7 @@ def tell_once(
         tell_robot(conn_id, message)
     except ModelReleaseError as error:  # no message is worth a release; a key that is none is one of these
         log.exception("the robot was not told")
-        _claim(stores, release_id, by, f"{message.fact}: not sent: {error}")
+        stores.ledger.append(not_sent(message.fact, error, release_id=release_id, by=by, at=utc_now()))
     return True
 
 

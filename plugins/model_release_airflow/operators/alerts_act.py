@@ -52,5 +52,6 @@ class AlertsActOperator(BaseOperator):
                 acts = "acts" if entry.event is Event.ALERT_ACTED else "is left alone"
                 self.log.info("%s %s: %s", entry.details["dag_run_id"], acts, entry.reason)
             starts = to_start(stores.ledger.read(), registry, now=now)
-            record_working_again(ACTING, context)
+            if not starts:  # else whoever starts them knows
+                record_working_again(ACTING, context)
         return [{"trigger_run_id": start.dag_run_id, "conf": dict(start.conf)} for start in starts]

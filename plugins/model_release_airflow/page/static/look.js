@@ -43,15 +43,24 @@ export function t(key, values = {}) {
   return sentence.replace(/\{(\w+)\}/g, (_, name) => String(values[name] ?? ""));
 }
 
+/** The colour that Airflow's page has where the frame lies. */
+function groundBelow() {
+  if (!above()) return null;
+  for (let element = window.frameElement; element; element = element.parentElement) {
+    const colour = window.parent.getComputedStyle(element).backgroundColor;
+    if (colour !== "transparent" && !/, 0\)$|\/ 0\)$/.test(colour)) return colour;
+  }
+  return null;
+}
+
 function apply() {
   locale = language();
   words = locale === "zh-CN" ? zh : en;
   document.documentElement.lang = locale;
   document.documentElement.dataset.theme = isDark() ? "dark" : "light";
   document.title = t("title");
-  const page = above();
-  const ground = page && window.parent.getComputedStyle(page.ownerDocument.body).backgroundColor;
-  if (ground && ground !== "rgba(0, 0, 0, 0)") document.documentElement.style.setProperty("--bg", ground);
+  const ground = groundBelow();
+  if (ground) document.documentElement.style.setProperty("--bg", ground);
 }
 
 /** Follow Airflow's page; `changed` is called when the language is another one. */
