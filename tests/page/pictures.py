@@ -5,17 +5,17 @@ They are to be looked at, not compared: a browser of another version draws other
 
 from __future__ import annotations
 
-import shutil
 import sys
 import tempfile
 from pathlib import Path
 
 import httpx
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
 from scripts.services import PROJECT
+from tests.browser import browser
 from tests.page.server import Site, site
-from tests.page.test_browser import NAMES, OPTIONS, views
+from tests.page.test_browser import views
 
 PICTURES = (
     # name, view, width, height, theme, language
@@ -30,14 +30,14 @@ PICTURES = (
 )
 
 
-def take(running: Site, browser: Browser, folder: Path) -> None:
+def take(running: Site, started: Browser, folder: Path) -> None:
     """Take all pictures into ``folder``."""
     login = {"username": "admin", "password": "admin-password"}
     token = httpx.post(f"{running.url}/auth/token", json=login, trust_env=False, timeout=60).json()["access_token"]
     known = {"frame": "/plugin/releases", **views(running)}
     known["tab"] = "/dags/recommendation_pipeline/plugin/releases-dag"
     for name, view, width, height, theme, language in PICTURES:
-        context = browser.new_context(viewport={"width": width, "height": height})
+        context = started.new_context(viewport={"width": width, "height": height})
         context.add_cookies([{"name": "_token", "value": token, "url": running.url}])
         context.add_init_script(f"localStorage.theme = '{theme}'; localStorage.i18nextLng = '{language}'")
         page = context.new_page()
@@ -50,11 +50,8 @@ def take(running: Site, browser: Browser, folder: Path) -> None:
 def main() -> None:
     """Run everything for as long as it takes."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else PROJECT / "docs" / "pictures"
-    path = next(filter(None, map(shutil.which, NAMES)))
-    with tempfile.TemporaryDirectory() as home, site(Path(home), hostile=False) as running, sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=path, args=list(OPTIONS))
-        take(running, browser, folder)
-        browser.close()
+    with tempfile.TemporaryDirectory() as home, site(Path(home), hostile=False) as running, browser() as started:
+        take(running, started, folder)
 
 
 if __name__ == "__main__":

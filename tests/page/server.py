@@ -26,6 +26,7 @@ from model_release.paths import ReleasePaths
 from scripts.services import PROJECT, Service, free_port
 from tests.fakes_monitoring import FakeAlertmanager, FakePrometheus, alert, fake_alertmanager, fake_prometheus
 from tests.page.history import HOSTILE, Past, write_history
+from tests.page.yesterday import write_yesterday
 
 START_SECONDS = 180.0
 ROLES = ("viewer", "user", "admin")
@@ -102,6 +103,8 @@ def site(home: Path, *, hostile: bool = True) -> Iterator[Site]:
 
     paths = ReleasePaths(home)
     past = write_history(paths, utc_now(), hostile=hostile)
+    current = past.registry.read().current
+    write_yesterday(paths, utc_now(), current.run_id if current else "none")
     with ExitStack() as stack:
         prometheus, alertmanager = stack.enter_context(fake_prometheus()), stack.enter_context(fake_alertmanager())
         lines(prometheus)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,19 +12,18 @@ from urllib.parse import quote
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from model_release import registry as transitions
 from model_release.contract import utc_now
 from model_release.ledger import Event
 from model_release.page.timeline import History
+from tests.browser import browser
 from tests.page.history import HOSTILE
 from tests.page.server import Site, site
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 STATIC = Path(__file__).resolve().parents[2] / "plugins" / "model_release_airflow" / "page" / "static"
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-OPTIONS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--no-first-run")  # fmt: skip
 Open = Callable[..., Page]
 
 
@@ -38,16 +35,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    path = next(filter(None, map(shutil.which, NAMES)), None)
-    if path is None:
-        reason = "no Chromium: bash scripts/browser.sh gets it, or says why it can't"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(OPTIONS))
-        yield browser
-        browser.close()
+    with browser() as started:
+        yield started
 
 
 def token(shop: Site, role: str) -> str:

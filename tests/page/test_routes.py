@@ -22,6 +22,7 @@ from model_release_airflow.context import Stores
 from model_release_airflow.page import asking
 from tests.airflow.replica_server import ReplicaServer, connection
 from tests.page.conftest import Login
+from tests.page.yesterday import write_yesterday
 from tests.runs import publish_run
 
 HOSTILE = "<script>alert(1)</script>"
@@ -122,6 +123,34 @@ def test_a_replica_that_is_away_hides_no_other(get: Get, replicas: list[ReplicaS
     fleet = get("/fleet")["data"]
     assert sorted(one["state"] for one in fleet["replicas"]) == ["agrees", "unreachable"]
     assert fleet["agreeing"] == 1
+
+
+def test_the_data_and_a_day_are_told_each_by_itself(get: Get, paths: ReleasePaths) -> None:
+    """The worst table first; a promise with its interval; one file that is damaged does not hide the other."""
+    assert {part["state"] for part in get("/health").values()} == {"missing"}
+    write_yesterday(paths, utc_now(), "old")
+    found = get("/health")
+    tables = found["quality"]["data"]["tables"]
+    assert [(one["table"], one["score"], one.get("worst_check")) for one in tables] == [
+        ("items", 74.0, "completeness"), ("interactions", 96.5, None),
+    ]  # fmt: skip
+    promises = found["reconciliation"]["data"]["promises"]
+    assert [(one["metric"], one["result"]) for one in promises] == [
+        ("hit_rate_at_10", "kept"), ("recall_at_10", "broken"), ("recall_at_20", "unclear"),
+    ]  # fmt: skip
+    assert (promises[1]["run_id"], promises[1]["promised"]) == ("old", 0.12)
+    paths.data_quality_metrics.write_text("data_quality_score")
+    broken = get("/health")
+    assert (broken["quality"]["state"], broken["reconciliation"]["state"]) == ("missing", "ok")
+    assert "cut" in broken["quality"]["why"]
+
+
+def test_a_score_that_is_no_number_is_not_made_one(get: Get, paths: ReleasePaths) -> None:
+    write_yesterday(paths, utc_now(), "old")
+    text = paths.data_quality_metrics.read_text().replace("96.5", "NaN")
+    paths.data_quality_metrics.write_text(text)
+    first = get("/health")["quality"]["data"]["tables"][0]
+    assert (first["table"], "score" in first) == ("interactions", False)
 
 
 def test_a_damaged_registry_is_told_and_the_ledger_still_read(get: Get, shop: Stores) -> None:

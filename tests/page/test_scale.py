@@ -22,7 +22,7 @@ from tests.page.conftest import Login
 
 pytestmark = pytest.mark.slow
 ENTRIES, RUNS, REPLICAS, WORKERS = 10_000, 500, 50, 4
-FIRST_VIEW = ("/me", "/desired", "/fleet", "/traffic", "/alerts", "/timeline")
+FIRST_VIEW = ("/me", "/desired", "/fleet", "/traffic", "/alerts", "/health", "/timeline")
 _STORY = (Event.REGISTERED, Event.GATE_DECIDED, Event.COMMITTED, Event.RELEASED, Event.VERIFIED)
 
 

@@ -12,7 +12,11 @@ from model_release.adapters.decisions import read_decision
 from model_release.adapters.file_registry import FileRegistry
 from model_release.adapters.files import mark_of
 from model_release.adapters.ledger_reader import LedgerReader
+from model_release.adapters.offline_evidence import read_data_quality
+from model_release.adapters.reconciliation_files import newest_reconciliation, read_reconciliation
 from model_release.errors import InvalidInputError, ModelReleaseError
+from model_release.evidence import Missing
+from model_release.page.health import Health, quality, reconciled
 from model_release.page.one_release import Judgement, OneRelease, judgement, one_release
 from model_release.page.part import Part, attempt, lacking
 from model_release.page.timeline import History
@@ -78,6 +82,12 @@ class Desk:
         judgements: dict[str, Part[Judgement]] = {stage: self.judgement(release_id, stage) for stage in _STAGES}
         entries = history.data.entries
         return attempt(lambda: one_release(found, entries, judgements))
+
+    def health(self) -> Health:
+        """Return the data's quality, and the newest reconciliation."""
+        date = newest_reconciliation(self.paths)
+        found = date if isinstance(date, Missing) else read_reconciliation(self.paths, date, whole=True)
+        return Health(quality=quality(read_data_quality(self.paths)), reconciliation=reconciled(found))
 
     def judgement(self, release_id: str, stage: Stage) -> Part[Judgement]:
         """Return the last decision of a stage of a release."""

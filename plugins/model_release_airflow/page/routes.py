@@ -84,6 +84,7 @@ def make_router() -> APIRouter:
         ("/fleet", fleet),
         ("/traffic", traffic),
         ("/alerts", alerts),
+        ("/health", health),
         ("/timeline", releases),
         ("/releases/{release_id}", release),
         ("/dag-run", release_of_dag_run),
@@ -139,6 +140,11 @@ async def traffic(request: Request) -> Response:
 async def alerts(request: Request) -> Response:
     """What fires, and what is silent."""
     return answer(request, await asking.firing_now(desk()))
+
+
+async def health(request: Request) -> Response:
+    """How good the data is, and what was promised against what was observed."""
+    return answer(request, await asking.in_file_thread(desk().health))
 
 
 async def releases(

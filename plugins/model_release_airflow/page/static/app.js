@@ -7,11 +7,12 @@ import { follow, t } from "./look.js";
 import { buttons, lookAfter } from "./views/act.js";
 import { choose, comparison } from "./views/compare.js";
 import { alerts, replicas, summary, tick, traffic } from "./views/now.js";
+import { promises, quality } from "./views/health.js";
 import { failure } from "./views/parts.js";
 import { release } from "./views/release.js";
 import { list, picture } from "./views/releases.js";
 
-const EVERY = { desired: 3000, fleet: 3000, traffic: 15000, alerts: 6000, timeline: 5000, release: 5000 };
+const EVERY = { desired: 3000, fleet: 3000, traffic: 15000, alerts: 6000, health: 30000, timeline: 5000, release: 5000 };
 const MONTH = 30 * 86400;
 const given = new URLSearchParams(location.search);
 const main = document.getElementById("main");
@@ -94,7 +95,7 @@ const open = (id) => {
 };
 
 function showNow() {
-  main.replaceChildren(section("summary"), h("div", { class: "row" }, section("replicas"), section("traffic"), section("alerts")), section("timeline"), section("list"));
+  main.replaceChildren(section("summary"), h("div", { class: "row" }, section("replicas"), section("traffic"), section("alerts")), section("timeline"), h("div", { class: "row two" }, section("quality"), section("promises")), section("list"));
   const drawSummary = (error, again) => show(sections.summary, error ? failure(error, again) : summary(known.desired, known.fleet, { me, act: (now) => buttons(now, me, refresh) }));
   const part = (name, draw) => (error, again) => show(sections[name], error ? failure(error, again) : draw(known[name === "replicas" ? "fleet" : name]));
   const drawTimeline = (error, again) => {
@@ -112,12 +113,17 @@ function showNow() {
   const drawFleet = part("replicas", replicas);
   const drawers = [drawSummary, drawFleet, part("traffic", traffic), part("alerts", (found) => alerts(found, me?.may_acknowledge && ((one) => lookAfter(one, () => asked[3]())))), drawTimeline];
   drawers.forEach((draw) => draw());
+  const drawQuality = part("quality", () => quality(known.health));
+  const drawPromises = part("promises", () => promises(known.health));
+  const drawHealth = (error, again) => [drawQuality, drawPromises].forEach((draw) => draw(error, again));
+  drawHealth();
   const asked = [
     watch("desired", "desired", () => ({}), drawSummary),
     watch("fleet", "fleet", () => ({}), (error, again) => { drawFleet(error, again); if (!error) drawSummary(); }),
     watch("traffic", "traffic", () => ({}), drawers[2]),
     watch("alerts", "alerts", () => ({}), drawers[3]),
     watch("timeline", "timeline", range, drawTimeline),
+    watch("health", "health", () => ({}), drawHealth),
   ];
   const refresh = () => asked.slice(0, 2).forEach((again) => again());
   refreshTimeline = asked[4];
