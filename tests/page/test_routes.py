@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from airflow.models import Connection
+from airflow.utils.session import create_session
 
 from model_release.adapters.decisions import write_decision
 from model_release.adapters.file_ledger import FileLedger
@@ -123,6 +125,22 @@ def test_a_replica_that_is_away_hides_no_other(get: Get, replicas: list[ReplicaS
     fleet = get("/fleet")["data"]
     assert sorted(one["state"] for one in fleet["replicas"]) == ["agrees", "unreachable"]
     assert fleet["agreeing"] == 1
+
+
+def test_the_connection_may_be_kept_in_airflows_database(
+    get: Get, replicas: list[ReplicaServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a person made it in Airflow's form, and not in the environment."""
+    known = json.loads(connection(replicas))
+    monkeypatch.delenv("AIRFLOW_CONN_RECOMMENDATION_API")
+    kept = Connection("recommendation_api", conn_type=known["conn_type"], extra=json.dumps(known["extra"]))
+    with create_session() as session:
+        session.add(kept)
+    try:
+        assert get("/fleet")["data"]["agreeing"] == len(replicas)
+    finally:
+        with create_session() as session:
+            session.query(Connection).filter_by(conn_id="recommendation_api").delete()
 
 
 def test_the_data_and_a_day_are_told_each_by_itself(get: Get, paths: ReleasePaths) -> None:

@@ -9,6 +9,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
+from airflow.models import Connection
+from airflow.sdk.exceptions import AirflowNotFoundException
+
 from model_release import fleet
 from model_release.acknowledging import acknowledgement, owner_of, reason_of
 from model_release.adapters.alertmanager import alerts
@@ -104,8 +107,20 @@ def _sources() -> Sources:
 
 def _fleet(desk: Desk) -> Fleet:
     registry = desk.registry()
-    with RecommendationApiHook(DEFAULT_CONN_ID, timeout_seconds=WAIT_SECONDS).replicas() as replicas:
+    hook = RecommendationApiHook(DEFAULT_CONN_ID, timeout_seconds=WAIT_SECONDS)
+    with hook.replicas(_connection()) as replicas:
         return observed(*fleet.read_all(replicas), registry)
+
+
+def _connection() -> Any:
+    """Return the connection as the API server finds it: hooks look as a worker does, and never in the database themselves.
+
+    None: there is none, which the hook says best.
+    """
+    try:
+        return Connection.get_connection_from_secrets(DEFAULT_CONN_ID)
+    except AirflowNotFoundException:
+        return None
 
 
 async def _alerts(sources: Sources) -> Alerts:
