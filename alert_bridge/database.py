@@ -16,6 +16,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from model_release.errors import ConfigurationError, ModelReleaseError
+from model_release.versions import too_new
 
 _log = logging.getLogger(__name__)
 _NAME = "queue.sqlite"
@@ -126,14 +127,14 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > _SCHEMA_VERSION:  # before anything is written
+        raise ConfigurationError(f"{path}: {too_new(version, _SCHEMA_VERSION)}; nothing was changed")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")  # in WAL mode only this one survives a power cut
     (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if found != "ok":
         raise sqlite3.DatabaseError(found)
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version > _SCHEMA_VERSION:
-        raise ConfigurationError(f"{path} is of a later version of the bridge ({version})")
     if version == 0:
         connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_SCHEMA_VERSION}; COMMIT;")
 

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
-from model_release.adapters.tokens import check_token, given_once, read_tokens
+from model_release.adapters.tokens import check_token, given_once, read_tokens, secret_of
 from model_release.adapters.wecom_call import WECOM_URL
 from model_release.errors import ConfigurationError
 from model_release.explain import explain
@@ -183,17 +183,11 @@ def _robots(text: str) -> dict[str, str]:
 
 def _secret(env: Mapping[str, str], name: str) -> dict[str, object]:
     variable = PREFIX + name.upper()
-    direct, file = given_once(env, variable, "it")
     if name == "token":
+        direct, file = given_once(env, variable, "it")
         if file:
             read_tokens(file, f"{variable}_FILE")
             return {"token_file": file}
         return {name: check_token(direct, variable)} if direct else {}
-    if file:
-        try:
-            direct = file.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"{variable}_FILE={file} can't be read: {type(error).__name__}") from None
-        if not direct:
-            raise ConfigurationError(f"{variable}_FILE={file} is empty")
-    return {name: direct} if direct else {}
+    secret = secret_of(env, variable)
+    return {name: secret} if secret else {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
@@ -117,6 +118,21 @@ class GoldenRequest(Frozen):
     id: str
     k: Annotated[int, Field(ge=1, le=limits.GOLDEN_K)]
     expected: Annotated[tuple[str, ...], Field(max_length=limits.GOLDEN_K)]
+
+
+@dataclass(frozen=True)
+class FoundRun:
+    """A run as it lies on disk.
+
+    Attributes:
+        run_id: its name.
+        at: when it was published; of an unfinished one, the last write to it.
+        size: bytes.
+    """
+
+    run_id: str
+    at: dt.datetime
+    size: int
 
 
 class ServedModel(Protocol):

@@ -27,6 +27,11 @@ ModelReleaseError
 ├── AlertsUnavailableError      Alertmanager could not be asked or told: an outage, retry
 ├── NotFiringError              no alert of that name fires
 ├── NotConvergedError           the replicas did not agree in time
+├── AirflowError                asked by its REST API
+│   ├── AirflowUnreachableError an outage: retry
+│   ├── AirflowRefusedError     a decision of Airflow's: do not retry
+│   ├── DagRunGoneError         somebody deleted the DAG run that was followed
+│   └── DagRunTimeoutError      it did not end in time: it goes on
 └── MessageNotSentError         nobody was told: WeCom did not take a message
 """
 
@@ -192,6 +197,34 @@ class NotFiringError(ModelReleaseError):
 
 class NotConvergedError(ModelReleaseError):
     """Not every worker of every replica reports the desired state in time."""
+
+
+class AirflowError(ModelReleaseError):
+    """Airflow did not do what its REST API was asked for."""
+
+
+class AirflowUnreachableError(AirflowError):
+    """Airflow could not be reached, timed out or answered 429 or 5xx: an outage, worth a retry."""
+
+
+class AirflowRefusedError(AirflowError):
+    """Airflow understood and said no, or is none: a retry would get the same answer.
+
+    Attributes:
+        status: HTTP status of the answer.
+    """
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class DagRunGoneError(AirflowError):
+    """The DAG run that was followed is not there any more."""
+
+
+class DagRunTimeoutError(AirflowError):
+    """The DAG run that is followed did not end in time; it goes on."""
 
 
 class Refusal(enum.StrEnum):

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from model_release.model_keys import known_keys, written
+from model_release.versions import later_version
 
 Location = Sequence[int | str]
 _LONGEST_VALUE = 80
@@ -76,6 +77,9 @@ def explain_all(
     place: Callable[[Location], str] = dotted,
 ) -> str:
     """Return pydantic's ``problems`` as sentences; alternatives for one value are told together."""
+    later = later_version(problems, model)
+    if later is not None:
+        return later  # what else seems wrong may be right there
     sentences: list[str] = []
     expected: dict[tuple[str, str], list[str]] = {}
     for problem in problems:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from model_release.contract import (
+    Desired,
     LeaseReceipt,
     LeaseRequest,
     ObservedModels,
@@ -24,6 +25,7 @@ _MAX_PARALLEL = 16
 _NOBODY = "no replica to talk to: configure the address of the recommendation API"
 
 TrialKey = tuple[str, str, float, str]
+State = Registry | Desired  # what is desired: of the registry itself, or as a replica reads it
 
 
 class Kind(enum.StrEnum):
@@ -171,7 +173,7 @@ def deviations(report: ObservedModels, desired: Registry) -> list[str]:
     return [found.text for found in differences(report.replica, report, desired)]
 
 
-def differences(url: str, report: ObservedModels, desired: Registry) -> list[Deviation]:
+def differences(url: str, report: ObservedModels, desired: State) -> list[Deviation]:
     """Return each way in which the replica at ``url`` differs from ``desired``, at most one of each worker."""
     if report.problem is not None:
         return [Deviation(url, Kind.UNREADABLE, f"can't read the registry: {report.problem}")]
@@ -187,14 +189,14 @@ def differences(url: str, report: ObservedModels, desired: Registry) -> list[Dev
     return found
 
 
-def worker_difference(worker: ObservedWorker, desired: Registry) -> str | None:
+def worker_difference(worker: ObservedWorker, desired: State) -> str | None:
     """Return how one worker differs from ``desired``; None: it serves it."""
     difference = _difference(worker, desired)
     return None if difference is None else difference[1]
 
 
-def _difference(worker: ObservedWorker, desired: Registry) -> tuple[Kind, str] | None:
-    current = desired.current.run_id if desired.current else None
+def _difference(worker: ObservedWorker, desired: State) -> tuple[Kind, str] | None:
+    current = run_of(desired)
     trial = trial_key(desired.candidate)
     if worker.generation is not None and worker.generation != desired.generation:
         kind = Kind.BEHIND if worker.generation < desired.generation else Kind.AHEAD
@@ -212,6 +214,12 @@ def _difference(worker: ObservedWorker, desired: Registry) -> tuple[Kind, str] |
     if worker.degraded is not None:
         return Kind.DEGRADED, f"is degraded: {worker.degraded}"
     return None
+
+
+def run_of(desired: State) -> str | None:
+    """Return the run that users are to get."""
+    current = desired.current
+    return current if current is None or isinstance(current, str) else current.run_id
 
 
 def trial_key(trial: Candidate | Trial | None) -> TrialKey | None:

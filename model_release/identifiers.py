@@ -41,6 +41,15 @@ def check_run_id(run_id: str) -> str:
     return run_id
 
 
+def is_run_id(name: str) -> bool:
+    """Whether ``name`` may be that of a run; see :func:`check_run_id`."""
+    try:
+        check_run_id(name)
+    except InvalidRunIdError:
+        return False
+    return True
+
+
 def check_release_id(release_id: str) -> str:
     """Return ``release_id`` unchanged if it is one printable token of at most 200 characters.
 

@@ -41,6 +41,10 @@ class Event(enum.StrEnum):
     ALERT_SILENCED = "alert_silenced"  # it repeats, and is silent for some hours
     ALERT_UNSILENCED = "alert_unsilenced"  # its silence is over, and it still fires
     ALERT_RECOVERED = "alert_recovered"  # what it was about is good again
+    HELD = "held"  # a person keeps the run from being pruned
+    HOLD_ENDED = "hold_ended"
+    RESTORED = "restored"  # registry, ledger and runs come from a backup
+    PRUNED = "pruned"  # its files are gone; what was measured of it stays
 
 
 # What may be told of before anything was registered: a first DAG run whose data is not there, or bad, for example.
@@ -55,6 +59,9 @@ BEFORE_ANY_REGISTRY = frozenset(
         Event.ALERT_SILENCED,
         Event.ALERT_UNSILENCED,
         Event.ALERT_RECOVERED,
+        Event.HELD,
+        Event.HOLD_ENDED,
+        Event.PRUNED,
     }
 )
 # Each of them is news whenever it happens, even in the same words.
@@ -68,6 +75,9 @@ _EVERY_TIME = frozenset(
         Event.DEVIATED,
         Event.HEALED,
         Event.RECOVERED,
+        Event.HELD,
+        Event.HOLD_ENDED,
+        Event.PRUNED,
     }
 )
 
@@ -75,11 +85,11 @@ _EVERY_TIME = frozenset(
 class LedgerEntry(Frozen):
     """One line of ``release_ledger.jsonl``.
 
-    ``run_id`` is the run the entry is about; on ``committed`` and ``put_back`` with mode ``primary`` it is the run
-    current from then on (None: no run).
+    ``run_id`` is the run the entry is about; on ``committed``, ``put_back`` and ``restored`` with mode ``primary`` it is
+    the run current from then on (None: no run).
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1, 2] = 2  # 1 knew no holds and no pruning
     at: AwareDatetime
     event: Event
     release_id: str
@@ -97,7 +107,7 @@ class LedgerEntry(Frozen):
         """What makes two entries the same fact: a retried task reports it once.
 
         A gate that is asked again decides again, even if it says the same: its last word counts.  So does each time that
-        something deviates, heals or recovers.
+        something deviates, heals or recovers, that a run is held or not any more, and that one is pruned.
         """
         when = self.at if self.event in _EVERY_TIME else None
         return (self.event.value, self.release_id, self.run_id, self.generation, self.reason, when)
@@ -119,7 +129,7 @@ def of_release(entries: Iterable[LedgerEntry], release_id: str) -> list[LedgerEn
 
 
 def served_at(entries: Iterable[LedgerEntry], at: dt.datetime) -> LedgerEntry | None:
-    """Return the commit that was in force at ``at``: its ``run_id`` served then.  None: nothing yet."""
-    changes = {Event.COMMITTED, Event.PUT_BACK}
+    """Return the change that was in force at ``at``: its ``run_id`` served then.  None: nothing yet."""
+    changes = {Event.COMMITTED, Event.PUT_BACK, Event.RESTORED}
     commits = [entry for entry in entries if entry.event in changes and entry.mode == "primary"]
     return max((entry for entry in commits if entry.at <= at), key=lambda entry: entry.generation or 0, default=None)

@@ -26,7 +26,8 @@ def open_releases(entries: Iterable[LedgerEntry]) -> dict[str, dt.datetime]:
     """Return when each release began that has not ended, by its id; a DAG run that was cleared begins anew.
 
     A release ends when what it put in force for everybody is verified; when it says no, or fails, with nothing in force;
-    when it went back; when people were told how it ended; and when another one changed what everybody gets.
+    when it went back; when people were told how it ended; when another one changed what everybody gets; and when the
+    state was restored from a backup.
     """
     begun: dict[str, dt.datetime] = {}
     in_force: dict[str, str] = {}
@@ -34,6 +35,8 @@ def open_releases(entries: Iterable[LedgerEntry]) -> dict[str, dt.datetime]:
         name = entry.release_id
         if entry.event in _BEGINS and not entry.by.startswith(_BY_HAND):
             begun.setdefault(name, entry.at)
+        if entry.event is Event.RESTORED:  # what was under way when the backup was made goes on nowhere
+            begun, in_force = {}, {}
         if entry.event is Event.COMMITTED:
             in_force[name] = entry.mode or "primary"
             if in_force[name] == "primary":

@@ -41,6 +41,11 @@ class ReleasePaths:
         return self.models / "release_ledger.jsonl"
 
     @property
+    def trash(self) -> Path:
+        """Runs that are being removed."""
+        return self.models / ".trash"
+
+    @property
     def evaluation(self) -> Path:
         """Reports of data quality, evaluation and the gate."""
         return self.root / "data" / "evaluation"

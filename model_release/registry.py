@@ -7,7 +7,7 @@ desired state raises ``generation`` by one; a change that is already true return
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Annotated, Literal, Protocol
 
 from pydantic import AwareDatetime, Field, model_validator
@@ -105,10 +105,14 @@ class Registry(Frozen):
         return next((run for run in self.runs if run.run_id == run_id), None)
 
     def last_good_run_id(self) -> str | None:
-        """Return where a rollback without a name goes: the last other run that was not itself rolled back."""
+        """Return where a rollback without a name goes: the last other run that was not itself rolled back, and is there.
+
+        A run that was pruned is no longer registered.
+        """
+        there = {run.run_id for run in self.runs}
         seen = {self.current.run_id} if self.current else set()
         for past in self.history:
-            if past.run_id not in seen and past.ended == "superseded":
+            if past.run_id not in seen and past.ended == "superseded" and past.run_id in there:
                 return past.run_id
             seen.add(past.run_id)
         return None
@@ -159,6 +163,20 @@ def register(registry: Registry, *, run_id: str, manifest_sha256: str, release_i
         return registry
     run = RegisteredRun(run_id=run_id, manifest_sha256=manifest_sha256, registered_at=at, release_id=release_id)
     return _next(registry, bump=False, runs=(run, *registry.runs))
+
+
+def forget(registry: Registry, run_ids: Collection[str]) -> Registry:
+    """Drop the pins of runs whose files are gone; the desired state, and so the generation, stays as it is.
+
+    Raises:
+        InvalidInputError: one of them is current, or on trial.
+    """
+    named = {part.run_id for part in (registry.current, registry.candidate) if part is not None}
+    wrong = sorted(named & set(run_ids))
+    if wrong:
+        raise InvalidInputError(f"run {wrong[0]!r} is current or on trial: it is never forgotten")
+    runs = tuple(run for run in registry.runs if run.run_id not in run_ids)
+    return registry if len(runs) == len(registry.runs) else _next(registry, bump=False, runs=runs)
 
 
 def promote(registry: Registry, *, run_id: str, release_id: str, at: dt.datetime, cause: Cause = "release") -> Registry:

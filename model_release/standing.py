@@ -14,8 +14,9 @@ from model_release.messages import Message, linked
 from model_release.reconcile_state import CANDIDATE, Fact
 
 _LONGEST_TEXT = 600
-ACTING, SILENCING = "acting on alerts", "silencing alerts"  # subjects: work whose failures are facts of their own
-_OF_OTHERS = frozenset({ACTING, SILENCING})  # not for a look at the fleet to close
+# subjects: work whose failures are facts of their own
+ACTING, SILENCING, PRUNING = "acting on alerts", "silencing alerts", "pruning old runs"
+_OF_OTHERS = frozenset({ACTING, SILENCING, PRUNING})  # not for a look at the fleet to close
 _MOST_LINES = 12  # of a message; the rest is counted
 
 

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from model_release.artifact import GoldenRequest
 from model_release.contract import Answer
 from model_release.errors import ArtifactInvalidError, InvalidInputError
-from model_release.registry import Registry
+from model_release.fleet import State, run_of
+
+UNKNOWN_USER = "nobody-has-this-id"  # gets what the run has for everybody
 
 
 def questions(golden: Sequence[GoldenRequest], count: int) -> list[GoldenRequest]:
@@ -22,22 +24,22 @@ def questions(golden: Sequence[GoldenRequest], count: int) -> list[GoldenRequest
     return found[: max(1, count)]
 
 
-def serving_runs(registry: Registry, *, run_id: str, trial: bool) -> dict[str, str]:
+def serving_runs(desired: State, *, run_id: str, trial: bool) -> dict[str, str]:
     """Return which run each variant of an answer may name while ``run_id`` is released, or on trial.
 
     Raises:
-        InvalidInputError: the registry does not desire that: somebody changed it since.
+        InvalidInputError: that is not desired: somebody changed it since.
     """
-    current, candidate = registry.current, registry.candidate
+    current, candidate = run_of(desired), desired.candidate
     if not trial:
-        if current is None or current.run_id != run_id:
-            raise InvalidInputError(f"run {run_id!r} is not current, {current.run_id if current else 'no run'} is")
+        if current != run_id:
+            raise InvalidInputError(f"run {run_id!r} is not current, {current or 'no run'} is")
         if candidate is None or candidate.mode != "canary":
             return {"current": run_id}
         return {"current": run_id, "candidate": candidate.run_id}  # on trial by another release, which began since
     if candidate is None or candidate.run_id != run_id or current is None:
         raise InvalidInputError(f"run {run_id!r} is not on trial, {candidate.run_id if candidate else 'no run'} is")
-    return {"current": current.run_id} | ({"candidate": run_id} if candidate.mode == "canary" else {})
+    return {"current": current} | ({"candidate": run_id} if candidate.mode == "canary" else {})
 
 
 def objection(answer: Answer, allowed: dict[str, str], *, expected: Sequence[str] | None = None) -> str | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -40,6 +41,8 @@ from pipeline.window import Window, parse_as_of
 
 if TYPE_CHECKING:
     import polars as pl
+
+COMMIT_VARIABLE = "MODEL_RELEASE_GIT_COMMIT"
 
 
 @dataclass(frozen=True)
@@ -189,7 +192,9 @@ def _content(
 
 
 def _git_commit() -> str | None:
-    """Return the commit this code is at; None where there is no git."""
+    """Return the commit this code is at; an image says it by a variable, and has no git; None: not known."""
+    if named := os.environ.get(COMMIT_VARIABLE):
+        return named
     command = ["git", "-C", str(Path(__file__).resolve().parent), "rev-parse", "HEAD"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)  # noqa: S603

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from rich.console import Console
 
 from model_release.adapters.recommendation_api_client import RecommendationApiClient
+from model_release.adapters.tokens import token_of
 from model_release.contract import utc_now
 from model_release.paths import ReleasePaths
 from model_release.policy import default_policy_path, load_policy
@@ -23,7 +24,7 @@ from model_release.reconciling.words import describe
 from pipeline.config import PipelineConfig
 from pipeline.reconcile import reconcile
 from scripts.replay import Pace, Replay, plan
-from scripts.replay_traffic import TOKEN, token_of
+from scripts.replay_traffic import TOKEN
 
 _LOGGED_SECONDS = 10.0
 
@@ -34,7 +35,7 @@ def events_token(environment: Mapping[str, str]) -> tuple[str, Mapping[str, str]
     Raises:
         ConfigurationError: the environment names two tokens, or a file that can't be read.
     """
-    given = token_of(environment)
+    given = token_of(environment, TOKEN)
     token = given or secrets.token_urlsafe(32)
     return token, {"RECOMMENDATION_API_EVENTS": "true", **({} if given else {TOKEN: token})}
 

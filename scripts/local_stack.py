@@ -151,7 +151,9 @@ class LocalStack:
             StackError: it died, or time is up.
         """
         self.wait_for("airflow", f"{self.airflow_url}/api/v2/monitor/health", ready=_airflow_is_healthy)
-        httpx.get(f"{self.airflow_url}/execution/health", timeout=60, trust_env=False)  # its first call is slow
+        httpx.get(
+            f"{self.airflow_url}/execution/health", timeout=START_SECONDS, trust_env=False
+        )  # its first call is slow
 
     def airflow_is_healthy(self) -> bool:
         """Whether every part of Airflow is healthy now, by its API server."""

@@ -14,10 +14,10 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from model_release.adapters.tokens import given_once, read_tokens
+from model_release.adapters.tokens import token_of
 from model_release.command import DONE, FAILED, attempt, checked, usage
 from pipeline.config import load_config
 from pipeline.reconciliation.day import parse_date
@@ -26,16 +26,6 @@ from scripts.replay import Pace, Replay, plan
 TOKEN = "RECOMMENDATION_EVENTS_TOKEN"  # noqa: S105  (the variable's name)
 INTERRUPTED = 128 + signal.SIGINT
 _HERE = "http://127.0.0.1:8000"
-
-
-def token_of(environment: Mapping[str, str]) -> str | None:
-    """Return the token for events, from its variable or the file that another one names.
-
-    Raises:
-        ConfigurationError: both are set, or the file can't be read.
-    """
-    direct, file = given_once(environment, TOKEN)
-    return read_tokens(file, f"{TOKEN}_FILE")[0].decode() if file else direct
 
 
 def parser() -> argparse.ArgumentParser:
@@ -85,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with usage(command):
         config = load_config(options.config)
         pace = Pace(speed=options.speed, concurrency=options.concurrency, k=options.k)
-        replay = Replay(options.url or [_HERE], pace, token=token_of(os.environ), events=not options.no_events)
+        replay = Replay(options.url or [_HERE], pace, token=token_of(os.environ, TOKEN), events=not options.no_events)
 
     def work() -> int:
         visits = plan(config, options.date, options.users)

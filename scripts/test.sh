@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Set everything up and check the project: lint, types, layers, shell, workflows, tests.
+# Set everything up and check the project: lint, types, layers, shell, images, compose file, workflows, tests.
 #
 #   scripts/test.sh                 everything
 #   scripts/test.sh tests/release   the checks, then these tests; arguments go to pytest
@@ -34,7 +34,9 @@ else
     step "ruff: format" ruff format --check .
     step "mypy: types" mypy
     step "import-linter: layers" lint-imports
-    step "shellcheck: scripts" shellcheck scripts/*.sh .ci/run
+    step "shellcheck: scripts" shellcheck scripts/*.sh scripts/podman/*.sh docker/airflow/*.sh .ci/run
+    step "hadolint: images" hadolint docker/Dockerfile docker/collectd/Dockerfile scripts/podman/stand-ins/Containerfile
+    step "compose: the stack" python -m tests.deploy.compose
     step "actionlint: workflows" actionlint
     step "zizmor: workflows' security" zizmor --offline --quiet .github/workflows
 fi

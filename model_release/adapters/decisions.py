@@ -17,6 +17,7 @@ from model_release.identifiers import check_release_id
 from model_release.paths import ReleasePaths
 from model_release.policy import Stage
 from model_release.verdict import Decision
+from model_release.versions import later_version
 
 
 def decision_path(paths: ReleasePaths, release_id: str, stage: Stage | None = None) -> Path:
@@ -59,7 +60,9 @@ def read_decision(paths: ReleasePaths, release_id: str, stage: Stage | None = No
     except FileNotFoundError:
         return None
     except ValidationError as error:
-        raise StateCorruptError(f"{path} is not a valid decision: {error.error_count()} problems") from error
+        later = later_version(error.errors(include_url=False), Decision)
+        problem = f": {later}" if later else f" is not a valid decision: {error.error_count()} problems"
+        raise StateCorruptError(f"{path}{problem}") from error
     if decision.release_id != release_id:
         raise StateCorruptError(f"{path} holds the decision of release {decision.release_id!r}")
     if stage is not None and decision.stage != stage:

@@ -12,6 +12,7 @@ from model_release.adapters.files import fsync_directory
 from model_release.errors import StateBusyError, StateCorruptError
 from model_release.ledger import LedgerEntry
 from model_release.paths import ReleasePaths
+from model_release.versions import later_version
 
 
 class FileLedger:
@@ -82,6 +83,9 @@ def parse_line(path: Path, number: int, line: bytes) -> LedgerEntry:
     try:
         return LedgerEntry.model_validate_json(line)
     except ValidationError as error:
+        later = later_version(error.errors(include_url=False), LedgerEntry)
+        if later is not None:
+            raise StateCorruptError(f"{path} line {number}: {later}; nothing was changed") from error
         raise StateCorruptError(
             f"{path} line {number} is not a valid ledger entry; restore the file from a backup"
         ) from error

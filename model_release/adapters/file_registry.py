@@ -15,6 +15,7 @@ from model_release.explain import explain_all
 from model_release.ledger import BEFORE_ANY_REGISTRY
 from model_release.paths import ReleasePaths
 from model_release.registry import Registry, Transition, expect
+from model_release.versions import later_version
 
 # Every field of a registry has a default: without these, `{}` would read as an empty one.
 _ALWAYS_WRITTEN = frozenset({"schema_version", "generation", "current", "candidate", "latch", "history", "runs"})
@@ -49,7 +50,11 @@ class FileRegistry:
         try:
             registry = Registry.model_validate_json(text, strict=True)
         except ValidationError as error:
-            first = explain_all(error.errors(include_url=False)[:1], Registry)
+            problems = error.errors(include_url=False)
+            later = later_version(problems, Registry)
+            if later is not None:
+                raise StateCorruptError(f"{self._path}: {later}; nothing was changed") from error
+            first = explain_all(problems[:1], Registry)
             raise self._corrupt(f"{error.error_count()} problems, first: {first}") from error
         lacking = sorted(_ALWAYS_WRITTEN - registry.model_fields_set)
         if lacking:

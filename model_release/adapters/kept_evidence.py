@@ -26,6 +26,7 @@ from model_release.identifiers import check_release_id
 from model_release.paths import ReleasePaths
 from model_release.policy import Stage
 from model_release.verdict import Decision, Verdict
+from model_release.versions import too_new
 
 SCHEMA_VERSION = 1
 _ELSEWHERE = Missing("the values of single users are kept in their own file")
@@ -125,6 +126,8 @@ def read_kept(
 def _kept(document: Any, path: Path) -> Kept:
     if not isinstance(document, dict) or document.get("schema_version") != SCHEMA_VERSION:
         found = document.get("schema_version") if isinstance(document, dict) else None
+        if isinstance(found, int) and found > SCHEMA_VERSION:
+            raise StateCorruptError(f"{path}: {too_new(found, SCHEMA_VERSION)}")
         raise StateCorruptError(f"{path} has schema_version {found!r}, this version reads {SCHEMA_VERSION}")
     try:
         return Kept(

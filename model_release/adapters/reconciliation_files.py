@@ -12,6 +12,7 @@ from model_release.evidence import Missing, Reconciliation
 from model_release.explain import explain_all
 from model_release.paths import ReleasePaths
 from model_release.reconciling.document import Document
+from model_release.versions import later_version
 
 RECONCILIATION_BYTES = 4 << 20
 _NAME = re.compile(r"reconciliation_([0-9][0-9-]*)\.json")
@@ -43,7 +44,11 @@ def parse_reconciliation(data: bytes, date: dt.date) -> Reconciliation:
     try:
         found = Reconciliation.model_validate_json(data)
     except ValidationError as error:
-        first = explain_all(error.errors(include_url=False)[:1], Reconciliation)
+        problems = error.errors(include_url=False)
+        later = later_version(problems, Reconciliation)
+        if later is not None:
+            raise InvalidInputError(later) from error
+        first = explain_all(problems[:1], Reconciliation)
         raise InvalidInputError(f"{error.error_count()} problems, first: {first}") from error
     if found.date != date:
         raise InvalidInputError(f"it is of {found.date}, not of the date in its name")

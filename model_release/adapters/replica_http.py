@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from types import TracebackType
 from typing import Self
@@ -35,6 +35,8 @@ class ReplicaHttp:
         headers: Mapping[str, str],
         timeout_seconds: float,
         transport: httpx.BaseTransport | None = None,
+        secrets: Sequence[str] = (),
+        trust_env: bool = False,
     ) -> None:
         """Open nothing yet.
 
@@ -43,20 +45,23 @@ class ReplicaHttp:
             headers: of every call; their values are secrets.
             timeout_seconds: for a call that says nothing else.
             transport: another transport, for tests.
+            secrets: further texts that no message may repeat.
+            trust_env: whether the environment's proxy and certificates count: a proxy is not between us and a replica.
 
         Raises:
             ConfigurationError: the address is not usable, or holds credentials.
         """
         self.url = check_url(url)
         self._secrets = [part for value in headers.values() for part in (value, value.rpartition(" ")[2]) if part]
+        self._secrets += [secret for secret in secrets if secret]
         self._client = httpx.Client(
             base_url=self.url,
             headers=dict(headers),
             timeout=timeout_seconds,
             transport=transport,
             follow_redirects=False,  # the token would travel along
-            trust_env=False,  # a proxy of the environment is not between us and a replica
-            verify=_certificates(),
+            trust_env=trust_env,
+            verify=_certificates(trust_env),
         )
 
     def close(self) -> None:
@@ -126,9 +131,9 @@ class ReplicaHttp:
 
 
 @functools.cache
-def _certificates() -> ssl.SSLContext:
+def _certificates(trust_env: bool) -> ssl.SSLContext:
     """Return whom to trust over TLS; reading it takes 20 ms, which 50 replicas asked every few seconds would each cost."""
-    return httpx.create_ssl_context(trust_env=False)
+    return httpx.create_ssl_context(trust_env=trust_env)
 
 
 class HttpReplica:

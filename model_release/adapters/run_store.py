@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import hashlib
 import os
 import shutil
@@ -16,10 +17,11 @@ from pydantic import ValidationError
 from model_release import golden, limits
 from model_release.adapters.files import fsync_directory, room_for, sha256_of, write_atomic
 from model_release.adapters.run_files import RunFiles
-from model_release.artifact import GOLDEN_NAME, MANIFEST_NAME, FileEntry, GoldenRequest, Manifest
+from model_release.artifact import GOLDEN_NAME, MANIFEST_NAME, FileEntry, FoundRun, GoldenRequest, Manifest
 from model_release.errors import ArtifactInvalidError, RunExistsError, RunNotFoundError
-from model_release.identifiers import check_run_id
+from model_release.identifiers import check_run_id, is_run_id
 from model_release.paths import ReleasePaths
+from model_release.versions import later_version
 
 Source = Literal["models", "staging"]
 _STAGING = "staging"
@@ -68,9 +70,16 @@ class RunStore:
         found = [
             path
             for path in self._models.glob(f"*/{MANIFEST_NAME}")
-            if path.parent.name != _STAGING and not path.parent.is_symlink()
+            if is_run_id(path.parent.name) and not path.parent.is_symlink()
         ]
         return [path.parent.name for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)]
+
+    def found(self, source: Source) -> list[FoundRun]:
+        """Return what lies there, with age and size: published runs, or unfinished ones; one that just goes is left out."""
+        folder = self._models / _STAGING if source == "staging" else self._models
+        names = _names(folder) if source == "staging" else self.run_ids()
+        seen = (look(folder / name, published=source == "models") for name in names)
+        return [one for one in seen if one is not None]
 
     @contextlib.contextmanager
     def staging(self, run_id: str) -> Iterator[Path]:
@@ -214,6 +223,27 @@ def _way(run_id: str, source: Source) -> tuple[str, ...]:
     return (run_id,) if source == "models" else (_STAGING, run_id)
 
 
+def _names(folder: Path) -> list[str]:
+    """Return the names in a folder that are run ids, if there is such a folder."""
+    if not folder.is_dir() or folder.is_symlink():
+        return []
+    return sorted(
+        path.name for path in folder.iterdir() if is_run_id(path.name) and path.is_dir() and not path.is_symlink()
+    )
+
+
+def look(folder: Path, *, published: bool) -> FoundRun | None:
+    """Return age and size of the run in ``folder``; None: it just went."""
+    try:
+        facts = [path.lstat() for path in folder.iterdir()]
+        at = (folder / MANIFEST_NAME).stat().st_mtime if published else folder.stat().st_mtime
+    except FileNotFoundError:
+        return None
+    if not published:
+        at = max([at, *(one.st_mtime for one in facts)])
+    return FoundRun(folder.name, dt.datetime.fromtimestamp(at, dt.UTC), sum(one.st_size for one in facts))
+
+
 def _golden(files: RunFiles) -> Sequence[GoldenRequest]:
     file = files.open(GOLDEN_NAME)
     return golden.parse(file.read(limits.GOLDEN_BYTES), str(file.path))
@@ -223,6 +253,9 @@ def _parse(data: bytes, path: Path) -> Manifest:
     try:
         return Manifest.model_validate_json(data)
     except ValidationError as error:
+        later = later_version(error.errors(include_url=False), Manifest)
+        if later is not None:
+            raise ArtifactInvalidError(f"{path}: {later}") from error
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         place = ".".join(map(str, first["loc"])) or "document"
         raise ArtifactInvalidError(

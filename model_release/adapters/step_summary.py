@@ -18,8 +18,25 @@ def append_summary(path: Path, decision: Decision) -> None:
     Raises:
         OSError: it can't be written.
     """
-    room = SUMMARY_BYTES - (path.stat().st_size if path.exists() else 0) - 1
-    if room < _SHORTEST:
-        return
+    room = _room(path)
+    if room >= _SHORTEST:
+        _append(path, step_summary(decision, max_bytes=room))
+
+
+def append_text(path: Path, markdown: str) -> None:
+    """Append what is not longer than a few kilobytes to ``path``, unless that has no room.
+
+    Raises:
+        OSError: it can't be written.
+    """
+    if len(markdown.encode()) <= _room(path):
+        _append(path, markdown)
+
+
+def _room(path: Path) -> int:
+    return SUMMARY_BYTES - (path.stat().st_size if path.exists() else 0) - 1
+
+
+def _append(path: Path, markdown: str) -> None:
     with path.open("a", encoding="utf-8") as file:
-        file.write("\n" + step_summary(decision, max_bytes=room))
+        file.write("\n" + markdown)

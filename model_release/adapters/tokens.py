@@ -33,6 +33,34 @@ def given_once(env: Mapping[str, str], variable: str, what: str = "the token") -
     return direct, Path(file) if file else None
 
 
+def token_of(env: Mapping[str, str], variable: str) -> str | None:
+    """Return the token to send: from its variable, or the first one of the file that another variable names.
+
+    Raises:
+        ConfigurationError: both are set, or the file can't be used.
+    """
+    direct, file = given_once(env, variable)
+    return read_tokens(file, f"{variable}_FILE")[0].decode() if file else direct
+
+
+def secret_of(env: Mapping[str, str], variable: str) -> str | None:
+    """Return a secret that may hold spaces, such as a password: from its variable or the file that another one names.
+
+    Raises:
+        ConfigurationError: both are set, or the file is empty or can't be read.
+    """
+    direct, file = given_once(env, variable, "it")
+    if file is None:
+        return direct
+    try:
+        text = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{variable}_FILE={file} can't be read: {type(error).__name__}") from None
+    if not text:
+        raise ConfigurationError(f"{variable}_FILE={file} is empty")
+    return text
+
+
 def tokens_of(token: SecretStr | None, file: Path | None, variable: str) -> Tokens | None:
     """Return the tokens in a file, read again when it changes, else the one that is given; None: there are none."""
     if file is not None:

@@ -21,6 +21,7 @@ from model_release.policy.offline import (
 )
 from model_release.policy.online import OnlineCheck, OnlineCheckPolicy, OnlinePolicy
 from model_release.policy.quorum import EVERYONE, Quorum
+from model_release.policy.retention import Retention
 
 OfflineCheck = Annotated[
     DataQualityPolicy
@@ -37,13 +38,14 @@ Stage = Literal["offline", "online"]
 
 
 class Policy(Strict):
-    """All checks of a gate: ``checks`` before a trial, ``online`` during it; and who must be there: ``quorum``."""
+    """All checks of a gate: ``checks`` before a trial, ``online`` during it; who must be there: ``quorum``; what is kept: ``retention``."""
 
     schema_version: Literal[1]
     name: Name
     on_no_baseline: Literal["pass", "fail"] = "fail"
     budgets: Budgets = Budgets()
     quorum: Quorum = EVERYONE
+    retention: Retention | None = None
     checks: Annotated[tuple[OfflineCheck, ...], Field(min_length=1)]
     online: OnlinePolicy | None = None
 

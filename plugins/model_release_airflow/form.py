@@ -144,6 +144,7 @@ FORMS: Mapping[str, Mapping[str, Param]] = {
     "recommendation_reconciliation": RECONCILIATION_PARAMS,
     "recommendation_act_on_alerts": {},
     "recommendation_alert_silences": {},
+    "recommendation_prune": {},
 }
 
 

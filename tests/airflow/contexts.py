@@ -23,6 +23,7 @@ def context(task: Any = None, *, states: dict[str, str] | None = None, **changes
         assert dag_id == DAG_ID
         return {run_ids[0]: states or {}}
 
+    pushed: dict[str, Any] = {}
     found = {
         "dag": SimpleNamespace(dag_id=DAG_ID),
         "run_id": DAG_RUN_ID,
@@ -30,7 +31,10 @@ def context(task: Any = None, *, states: dict[str, str] | None = None, **changes
             run_id=DAG_RUN_ID, triggering_user_name="admin", start_date=None, run_after=utc_now()
         ),
         "task": task,
-        "ti": SimpleNamespace(get_task_states=get_task_states),
+        "ti": SimpleNamespace(
+            get_task_states=get_task_states, xcom_push=lambda key, value: pushed.update({key: value})
+        ),
+        "pushed": pushed,  # not Airflow's: what the task left as XComs
         "params": {},
     }
     return {**found, **changes}

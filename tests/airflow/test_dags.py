@@ -93,6 +93,7 @@ def test_the_state_is_reconciled_every_few_minutes_from_the_start(dags: dict[str
         ("RECOMMENDATION_RECONCILE_STATE_SCHEDULE", "recommendation_reconcile_state"),
         ("RECOMMENDATION_RECONCILIATION_SCHEDULE", "recommendation_reconciliation"),
         ("RECOMMENDATION_ALERT_SILENCES_SCHEDULE", "recommendation_alert_silences"),
+        ("RECOMMENDATION_PRUNE_SCHEDULE", "recommendation_prune"),
     ],
 )
 def test_a_schedule_is_changed_or_turned_off_by_the_environment(

@@ -17,11 +17,12 @@ from model_release.adapters.decision_picture import picture_path
 from model_release.adapters.decisions import read_decision
 from model_release.adapters.evidence_files import fingerprint
 from model_release.contract import utc_now
+from model_release.ending import REJECTION_KEY
 from model_release.gate_words import passed_at
 from model_release.ledger import Event, of_release
 from model_release.paths import ReleasePaths
 from model_release.phases import Phase, phase_of
-from model_release.verdict import Verdict
+from model_release.verdict import Decision, Verdict
 from model_release_airflow import look as looking
 from model_release_airflow.context import Stores
 from model_release_airflow.failures import GateRejectedError, record_failure
@@ -103,6 +104,16 @@ def test_a_worse_run_is_rejected_at_once(paths: ReleasePaths, policy: Path) -> N
     record_failure(context(sensor, exception=caught.value))
     assert [entry.event for entry in entries()] == [Event.GATE_DECIDED, Event.REJECTED]
     assert phase_of(entries(), RELEASE_ID) is Phase.REJECTED
+
+
+def test_a_rejection_is_left_for_who_follows_the_dag_run(paths: ReleasePaths, policy: Path) -> None:
+    """A failed task returns nothing: its decision is an XCom of its own."""
+    write_evidence(paths, better_by=-0.08, at=utc_now())
+    sensor = gate(policy)
+    about = context(sensor)
+    with pytest.raises(GateRejectedError):
+        sensor.execute(about)
+    assert Decision.model_validate(about["pushed"][REJECTION_KEY]) == read_decision(paths, RELEASE_ID)
 
 
 def test_a_rejection_may_skip(paths: ReleasePaths, policy: Path) -> None:

@@ -8,7 +8,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 _CHUNK = 65536
@@ -34,6 +34,7 @@ class FaultProxy:
         mode: what it does now; connections that are open notice.
         slow_seconds: pause before each piece in mode ``slow``.
         lost: answers that were dropped so far.
+        watch: is shown each piece of a request before it is forwarded, and may set a mode for it.
         disturbed: pieces and connections that something was done to so far; those that were refused are not seen.
     """
 
@@ -43,6 +44,7 @@ class FaultProxy:
         self.slow_seconds = slow_seconds
         self.lost = 0
         self.disturbed = 0
+        self.watch: Callable[[bytes], None] = lambda _: None
         self._faults = 0
         self._lock = threading.Lock()
         self._closing = threading.Event()
@@ -118,6 +120,8 @@ class FaultProxy:
     def _pump(self, source: socket.socket, target: socket.socket, *, answer: bool) -> None:
         with contextlib.suppress(OSError):
             while piece := source.recv(_CHUNK):
+                if not answer:
+                    self.watch(piece)
                 if not self._let_through(answer=answer):
                     for end in (source, target):
                         _reset(end)

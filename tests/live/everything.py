@@ -43,13 +43,16 @@ class ServedStack(LocalStack):
 
 
 @contextmanager
-def installed(home: Path, robot: FakeWeCom, servers: Servers | None = None) -> Iterator[Installation]:
+def installed(
+    home: Path, robot: FakeWeCom, servers: Servers | None = None, *, schedule: str = "30 3 * * *"
+) -> Iterator[Installation]:
     """Give everything, up and answering: the DAGs are known and paused, nothing is released yet.
 
     Args:
         home: a folder for it.
         robot: who is told.
         servers: what Airflow runs on; None: SQLite, and tasks are started by the scheduler.
+        schedule: of ``recommendation_pipeline``; empty: it is only triggered.
     """
     config = write_shop(home / "shop", FIRST_DAYS)
     policy = home / "release_policy.yaml"
@@ -73,7 +76,7 @@ def installed(home: Path, robot: FakeWeCom, servers: Servers | None = None) -> I
         "AIRFLOW_CONN_WECOM_ROBOT": robot.connection(),
         **(servers.environment if servers else {}),
     }
-    with ServedStack(home, extra=extra, schedule="30 3 * * *", servers=servers) as stack, stack.rest() as rest:
+    with ServedStack(home, extra=extra, schedule=schedule, servers=servers) as stack, stack.rest() as rest:
         made = Installation(stack, rest, robot)
         made.wait_until("Airflow knows the DAGs", lambda: all(rest.get(f"/dags/{dag}").is_success for dag in DAGS))
         yield made

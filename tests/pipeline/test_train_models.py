@@ -288,6 +288,8 @@ def test_the_commit_is_that_of_the_checkout(monkeypatch: pytest.MonkeyPatch) -> 
     assert train_models._git_commit() == (asked.stdout.strip() if asked.returncode == 0 else None)
     monkeypatch.setenv("PATH", "")
     assert train_models._git_commit() is None
+    monkeypatch.setenv("MODEL_RELEASE_GIT_COMMIT", "d" * 40)  # an image has no git
+    assert train_models._git_commit() == "d" * 40
 
 
 def test_the_command_line_prints_what_it_made(

@@ -128,7 +128,7 @@ def test_a_registry_without_end_is_not_read(store: FileRegistry) -> None:
 def test_a_registry_that_is_missing_was_lost_if_the_ledger_tells_of_one(paths: ReleasePaths, event: Event) -> None:
     """What fails, or is told, before anything was registered is no reason to stop the first release."""
     before = {"failed", "notified", "deviated", "recovered", "alert_left", "alert_fired", "alert_silenced"}
-    before |= {"alert_unsilenced", "alert_recovered"}
+    before |= {"alert_unsilenced", "alert_recovered", "held", "hold_ended", "pruned"}
     FileLedger(paths).append(LedgerEntry(at=NOW, event=event, release_id="r", by="test", run_id="run-a", reason="x"))
     registry = FileRegistry(paths)
     if event.value in before:

@@ -14,11 +14,12 @@ from pathlib import Path
 import httpx
 import pytest
 
+from model_release.adapters.tokens import token_of
 from model_release.errors import ConfigurationError, InvalidInputError
 from model_release.exposures import Exposure, Outcome
 from scripts import replay_traffic
 from scripts.replay import Pace, Replay, plan
-from scripts.replay_traffic import TOKEN, main, token_of
+from scripts.replay_traffic import TOKEN, main
 from scripts.services import PROJECT, free_port
 from tests.api.exposures import logged
 from tests.api.home import Home
@@ -150,11 +151,11 @@ def test_the_command_tells_what_became_of_it(
 def test_the_token_is_given_once(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text(f"{EVENTS_TOKEN}\nthe-old-one-9a\n", encoding="ascii")
-    assert token_of({}) is None
-    assert token_of({TOKEN: "one"}) == "one"
-    assert token_of({f"{TOKEN}_FILE": str(file)}) == EVENTS_TOKEN
+    assert token_of({}, TOKEN) is None
+    assert token_of({TOKEN: "one"}, TOKEN) == "one"
+    assert token_of({f"{TOKEN}_FILE": str(file)}, TOKEN) == EVENTS_TOKEN
     with pytest.raises(ConfigurationError, match="give the token once"):
-        token_of({TOKEN: "one", f"{TOKEN}_FILE": str(file)})
+        token_of({TOKEN: "one", f"{TOKEN}_FILE": str(file)}, TOKEN)
 
 
 def test_an_interruption_ends_it_at_once_and_tells_what_was_done(source: logs.Source, replica: Replica) -> None:

@@ -19,7 +19,7 @@ from model_release.phases import record
 from model_release.policy.quorum import needed
 from model_release.registry import Registry
 from model_release.rollout import generation_of
-from model_release.verification import objection, questions, serving_runs
+from model_release.verification import UNKNOWN_USER, objection, questions, serving_runs
 from model_release_airflow import assets
 from model_release_airflow.context import Stores, actor, decisions_fail, optional_text, release_id_of
 from model_release_airflow.failures import record_failure
@@ -28,7 +28,6 @@ from model_release_airflow.operators.links import MODELS_LINKS
 from model_release_airflow.roll import quorum_of
 from model_release_airflow.way_back import put_back
 
-UNKNOWN_USER = "nobody-has-this-id"
 _PAUSE_SECONDS = 0.5
 
 

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from model_release import fleet
 from model_release.adapters.decisions import write_decision
 from model_release.contract import LeaseRequest, LeaseSeconds
+from model_release.ending import REJECTION_KEY
 from model_release.errors import ModelReleaseError
 from model_release.policy import Stage
 from model_release.verdict import Decision
@@ -47,7 +48,7 @@ class QualityGateSensor(BaseSensorOperator):
     Stage ``offline`` judges what data quality, evaluation and registry say, before a trial; ``online`` judges the run
     that is on trial.  PASS succeeds, with the decision as the task's value; FAIL fails at once, without retries; ERROR
     and INCONCLUSIVE wait in the triggerer for evidence to change, as long as the policy's budgets allow, if it can
-    change at all.  While it waits on a trial, the trial's lease is renewed.  ``soft_fail`` is refused: a gate that
+    change at all.  A decision that rejects is left as XCom ``rejection``.  While it waits on a trial, the trial's lease is renewed.  ``soft_fail`` is refused: a gate that
     crashes is not a gate that may be passed over.
 
     :param run_id: The run to judge. (templated)
@@ -139,6 +140,7 @@ class QualityGateSensor(BaseSensorOperator):
                 self._leave_time(asked, seen)
                 receipt = decision.model_dump(mode="json")
             case "reject":
+                context["ti"].xcom_push(REJECTION_KEY, decision.model_dump(mode="json"))
                 self._reject(f"{stopped}; {decision.summary}" if stopped else decision.summary)
             case "wait":
                 self._wait(asked, seen, known, started_at)

@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# Bring the stack of docker-compose.yaml up without a Docker engine, and prove it: Docker Compose on Podman, with images that
+# are built here.  A release; a release that loses a replica, a Celery worker and the scheduler; a rollback; then all of it
+# is taken down.  Prints what happens, and when; status 1 if anything did not happen.
+#
+#   scripts/compose_on_podman.sh                 images (the first time), then the proof
+#   scripts/compose_on_podman.sh --write-docs    and put the timeline into docs/production.md
+#   scripts/compose_on_podman.sh --keep          leave it running; end it with --stop
+#   scripts/compose_on_podman.sh --images        only build the images
+#   scripts/compose_on_podman.sh --stop          end what --keep or an interruption left
+#
+# Needs root and Debian packages, which it names if they are missing, and 8 GiB of memory.  Changes nothing outside
+# .cache/podman but a network namespace.  Which images are stand-ins: docs/production.md.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+# shellcheck source=scripts/podman/engine.sh
+source scripts/podman/engine.sh
+# shellcheck source=scripts/podman/images.sh
+source scripts/podman/images.sh
+
+case ${1:-} in
+--stop) engine_stop && exit ;;
+--images | --keep | --write-docs | "") ;;
+*) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0" >&2 && exit 2 ;;
+esac
+
+engine_check
+bash scripts/setup.sh
+engine_configure
+started=$SECONDS
+all_images local
+echo "images: $((SECONDS - started)) s"
+if [[ ${1:-} == --images ]]; then
+    exit
+fi
+
+bash scripts/make_secrets.sh "$ENGINE/secrets"
+cat >"$ENGINE/settings.env" <<END
+SECRETS_FOLDER=$ENGINE/secrets
+DATA_FOLDER=$ENGINE/data
+TAG=local
+COMPOSE_PROFILES=monitoring
+PROMETHEUS_URL=http://prometheus:9090
+ALERTMANAGER_URL=http://alertmanager:9093
+STATSD_ON=True
+ALERT_BRIDGE_ROBOTS_FILE=
+ALERT_BRIDGE_LOG_ONLY=true
+RECOMMENDATION_PIPELINE_SCHEDULE=
+RECOMMENDATION_RECONCILIATION_SCHEDULE=
+RECOMMENDATION_RECONCILE_STATE_SCHEDULE=
+RECOMMENDATION_ALERT_SILENCES_SCHEDULE=
+RECOMMENDATION_PRUNE_SCHEDULE=
+END
+mkdir -p "$ENGINE/data"
+if [[ ${1:-} != --keep ]]; then
+    trap engine_stop EXIT
+fi
+trap 'exit 130' INT TERM
+engine_start
+in_network .venv/bin/python -m tests.containers --secrets "$ENGINE/secrets" --settings "$ENGINE/settings.env" "$@"

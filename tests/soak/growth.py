@@ -1,0 +1,80 @@
+"""What a program holds, by /proc, and whether that grows from round to round."""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+KINDS = ("rss_mib", "descriptors", "threads", "gone_files")
+# What is measured may end above where it began by so much, and no more: noise, not a leak.  A leak of one descriptor, thread
+# or mapped file per round shows after these many rounds; one of memory, of 4 MiB times workers, too.
+# Beside it, a worker keeps the counters of each pair of runs that was in a shadow trial until it restarts: known, see the page.
+KNOWN_MIB_PER_TRIAL = 0.07
+ALLOWED = {"rss_mib": 4.0, "descriptors": 3.0, "threads": 1.0, "gone_files": 2.0, "disk_kib": 8.0, "runs": 1.0}
+
+
+def processes(root: int) -> list[int]:
+    """Return a process and all its descendants."""
+    parents: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError, IndexError, ValueError):
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                parents.setdefault(parent, []).append(int(entry.name))
+    found, rest = [], [root]
+    while rest:
+        found.append(rest.pop())
+        rest += parents.get(found[-1], [])
+    return sorted(found)
+
+
+def held(pid: int) -> dict[str, float]:
+    """Return what one process holds: memory, open files, threads, and mapped files of models that are deleted."""
+    folder = Path(f"/proc/{pid}")
+    status = dict(_fields((folder / "status").read_text()))
+    maps = (folder / "maps").read_text().splitlines()
+    gone = {line.split(None, 5)[5] for line in maps if "/models/" in line and line.endswith("(deleted)")}
+    return {
+        "rss_mib": int(status["VmRSS"].split()[0]) / 1024,
+        "descriptors": len(list((folder / "fd").iterdir())),
+        "threads": int(status["Threads"]),
+        "gone_files": len(gone),
+    }
+
+
+def _fields(text: str) -> Iterator[tuple[str, str]]:
+    for line in text.splitlines():
+        name, _, value = line.partition(":")
+        yield name, value.strip()
+
+
+def slope(values: Sequence[float]) -> float:
+    """Return by how much ``values`` grow per round: the median of the slopes of all pairs (Theil 1950, Sen 1968)."""
+    pairs = [
+        (later - earlier) / (second - first)
+        for first, earlier in enumerate(values)
+        for second, later in enumerate(values[first + 1 :], start=first + 1)
+    ]
+    return statistics.median(pairs) if pairs else 0.0
+
+
+def growth(values: Sequence[float]) -> float:
+    """Return how much more there is at the end than there was when it had warmed up: the first third does not count."""
+    return slope(values[len(values) // 3 :]) * (len(values) - len(values) // 3)
+
+
+def leaks(series: Mapping[str, Sequence[float]], *, workers: int = 0) -> list[str]:
+    """Return what grows by more than is allowed, for people; the last part of a series' name is its kind.
+
+    ``workers`` of a replica each saw one shadow trial in each round.
+    """
+    found = []
+    for name, values in series.items():
+        kind = name.rpartition(" ")[2]
+        known = KNOWN_MIB_PER_TRIAL * workers * (len(values) - len(values) // 3) if kind == "rss_mib" else 0.0
+        grown, allowed = growth(values), ALLOWED[kind] + known
+        if not grown <= allowed:
+            found.append(f"{name} grew by {grown:.1f}, allowed are {allowed:g}")
+    return found
