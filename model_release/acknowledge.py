@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import datetime as dt
 import difflib
 import sys
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
+from model_release.acknowledging import MOST_MINUTES, acknowledgement, owner_of, reason_of
 from model_release.adapters.alertmanager_silences import alerts_and_silences, set_silence
 from model_release.adapters.http_source import opened
 from model_release.adapters.sources import ALERTMANAGER_URL, Sources
@@ -26,10 +26,7 @@ from model_release.contract import utc_now, utc_text
 from model_release.errors import ConfigurationError, InvalidInputError, NotFiringError
 from model_release.evidence import Alert
 from model_release.gate.options import console
-from model_release.silences import LONGEST, OWNER, Silence, Wanted, active_of, extended
-
-_MOST_MINUTES = int(LONGEST.total_seconds() // 60)
-_SHORTEST_REASON = 3  # signs
+from model_release.silences import Silence, Wanted
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,31 +54,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "alert", nargs="?", help="name or fingerprint; all that fire under a name; none: list what fires"
     )
-    parser.add_argument("--by", type=checked(_owner), help="who looks after it")
-    parser.add_argument("--reason", type=checked(_reason), help="what is known, or being done")
+    parser.add_argument("--by", type=checked(owner_of), help="who looks after it")
+    parser.add_argument("--reason", type=checked(reason_of), help="what is known, or being done")
     parser.add_argument(
-        "--minutes", type=_minutes, default=60, help=f"how long, 1 to {_MOST_MINUTES} (default %(default)s)"
+        "--minutes", type=_minutes, default=60, help=f"how long, 1 to {MOST_MINUTES} (default %(default)s)"
     )
     return parser
 
 
-def _owner(text: str) -> str:
-    name = " ".join(text.split())
-    if not name or name == OWNER:
-        raise InvalidInputError(f"{text!r} is nobody: give your name ({OWNER!r} owns the automatic silences)")
-    return name
-
-
-def _reason(text: str) -> str:
-    reason = " ".join(text.split())
-    if len(reason) < _SHORTEST_REASON:
-        raise InvalidInputError(f"{text!r} is no reason")
-    return reason
-
-
 def _minutes(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= _MOST_MINUTES:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of minutes from 1 to {_MOST_MINUTES}")
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_MINUTES:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of minutes from 1 to {MOST_MINUTES}")
     return int(text)
 
 
@@ -115,7 +98,9 @@ def _acknowledge(sources: Sources, options: argparse.Namespace) -> int:
     alerts, silences = asyncio.run(alerts_and_silences(sources))
     now = utc_now()
     for alert in _named(alerts, options.alert):
-        wanted = _wanted(alert, silences, options, now)
+        wanted = acknowledgement(
+            alert, silences, by=options.by, reason=options.reason, minutes=options.minutes, now=now
+        )
         told = f"{alert.labels.get('alertname', '')} {alert.fingerprint}"
         if wanted is None:
             sys.stdout.write(f"{told}: acknowledged already, for longer or as long as 24 hours allow\n")
@@ -130,14 +115,6 @@ def _acknowledge(sources: Sources, options: argparse.Namespace) -> int:
 async def _told(sources: Sources, wanted: Wanted) -> str:
     async with opened("Alertmanager", sources) as source:
         return await set_silence(source, wanted)
-
-
-def _wanted(alert: Alert, silences: Sequence[Silence], options: argparse.Namespace, now: dt.datetime) -> Wanted | None:
-    until, comment = now + dt.timedelta(minutes=options.minutes), f"acknowledged: {options.reason}"
-    own = active_of(silences, alert.labels, options.by)
-    if own:
-        return extended(own[0], ends_at=until, comment=comment)
-    return Wanted(labels=alert.labels, created_by=options.by, comment=comment, starts_at=now, ends_at=until)
 
 
 def _named(alerts: Sequence[Alert], named: str) -> list[Alert]:

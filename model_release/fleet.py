@@ -189,6 +189,12 @@ def differences(url: str, report: ObservedModels, desired: State) -> list[Deviat
     return found
 
 
+def worker_difference(worker: ObservedWorker, desired: State) -> str | None:
+    """Return how one worker differs from ``desired``; None: it serves it."""
+    difference = _difference(worker, desired)
+    return None if difference is None else difference[1]
+
+
 def _difference(worker: ObservedWorker, desired: State) -> tuple[Kind, str] | None:
     current = run_of(desired)
     trial = trial_key(desired.candidate)

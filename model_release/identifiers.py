@@ -86,6 +86,20 @@ def release_id_for(dag_id: str, dag_run_id: str) -> str:
     return check_release_id(safe)
 
 
+def dag_run_of(release_id: str, by: str) -> tuple[str, str] | None:
+    """Return DAG id and DAG run id that :func:`release_id_for` made ``release_id`` of; None: none did, or nobody can tell.
+
+    Args:
+        release_id: the release.
+        by: who wrote of it: ``airflow:<dag_id>/<task_id>``.
+    """
+    dag_id, _, dag_run_id = release_id.partition(":")
+    writer = by.removeprefix("airflow:").partition("/")[0].partition(" ")[0]
+    if not by.startswith("airflow:") or writer != dag_id or not dag_run_id:
+        return None
+    return dag_id, dag_run_id
+
+
 def put_back_id(release_id: str) -> str:
     """Name the change that undoes a release, so that it is never taken for the release itself."""
     if len(release_id) <= _RELEASE_ID_LENGTH - len(_PUT_BACK):

@@ -11,6 +11,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash scripts/setup.sh
 # a real Prometheus and Alertmanager; without them the tests that need them are skipped, and fail where CI is set
 bash scripts/debian_tools.sh >/dev/null || echo "tests with a real Prometheus are left out"
+# a real browser for the Releases page; the same
+bash scripts/browser.sh >/dev/null || echo "tests with a browser are left out"
 export PATH="$PWD/.venv/bin:$PATH" OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=
 
 step() {

@@ -100,11 +100,13 @@ class FakePrometheus:
 
 @dataclass
 class FakeAlertmanager:
-    """The alerts that it has, as its API gives them; ``reply`` is sent instead if there is one; ``asked`` are paths."""
+    """The alerts and silences that it has, as its API gives them; ``posted`` are bodies, ``asked`` paths; ``reply`` goes before any."""
 
     url: str = ""
     asked: list[str] = field(default_factory=list)
     alerts: list[dict[str, Any]] = field(default_factory=list)
+    silences: list[dict[str, Any]] = field(default_factory=list)
+    posted: list[bytes] = field(default_factory=list)
     reply: Reply | None = None
 
 
@@ -152,9 +154,12 @@ def fake_alertmanager() -> Iterator[FakeAlertmanager]:
     """Run one on a free port."""
     fake = FakeAlertmanager()
 
-    def respond(path: str, _asked: dict[str, str], _headers: dict[str, str]) -> Reply:
+    def respond(path: str, asked: dict[str, str], _headers: dict[str, str]) -> Reply:
         fake.asked.append(path)
-        return fake.reply or said(fake.alerts)
+        if "json" in asked and fake.reply is None:
+            fake.posted.append(asked["json"].encode())
+            return said({"silenceID": "0f0e0d0c"})
+        return fake.reply or said(fake.silences if path.endswith("/silences") else fake.alerts)
 
     with _served(respond) as url:
         fake.url = url
@@ -177,7 +182,9 @@ def _served(respond: Callable[[str, dict[str, str], dict[str, str]], Reply]) -> 
             self._respond(parse_qs(urlsplit(self.path).query))
 
         def do_POST(self) -> None:
-            self._respond(parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode()))
+            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            is_json = self.headers.get("Content-Type", "").startswith("application/json")
+            self._respond({"json": [body]} if is_json else parse_qs(body))
 
         def _respond(self, asked: dict[str, list[str]]) -> None:
             reply = respond(

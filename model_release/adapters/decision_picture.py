@@ -27,6 +27,7 @@ from model_release.report.figures import (
     worst_first,
 )
 from model_release.report.neutral import one_line
+from model_release.report.scale import equal, place
 from model_release.verdict import CheckResult, Decision, Verdict
 
 MOST_ROWS = 60  # the worst ones; the rest is counted
@@ -95,18 +96,18 @@ def picture(decision: Decision) -> bytes:
 
 def _groups(decision: Decision, shown: list[CheckResult]) -> list[tuple[str, list[CheckResult]]]:
     """Return the results by what they are held against; first those among which is the worst."""
-    compared = [result for result in shown if _place(result) is not None and is_difference(result)]
-    limited = [result for result in shown if _place(result) is not None and not is_difference(result)]
+    compared = [result for result in shown if place(result) is not None and is_difference(result)]
+    limited = [result for result in shown if place(result) is not None and not is_difference(result)]
     groups = [
         (f"against the current run {one_line(against(decision))}, in margins", compared),
         ("against a fixed limit, in shares of it", limited),
-        ("in words", [result for result in shown if _place(result) is None]),
+        ("in words", [result for result in shown if place(result) is None]),
     ]
     return sorted((group for group in groups if group[1]), key=lambda group: -group[1][0].blocking.badness)
 
 
 def _panel(axes: Any, title: str, rows: list[CheckResult]) -> None:
-    measured = _place(rows[0]) is not None
+    measured = place(rows[0]) is not None
     axes.set_xlim(-_REACH, _REACH)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_yticks([])
@@ -125,10 +126,10 @@ def _panel(axes: Any, title: str, rows: list[CheckResult]) -> None:
     axes.axvline(0.0, color=_INK, linewidth=1.2, zorder=1)
     labels = {0.0: "limit"}
     for row, result in enumerate(rows):
-        equal = _equal(result)
-        if equal is not None:
-            axes.plot([equal] * 2, [row - 0.5, row + 0.5], color=_GREY, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
-            labels[equal] = "equal"
+        same = equal(result)
+        if same is not None:
+            axes.plot([same] * 2, [row - 0.5, row + 0.5], color=_GREY, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
+            labels[same] = "equal"
     axes.set_xticks(list(labels), list(labels.values()), fontsize=8, color=_GREY)
     axes.tick_params(length=2, color=_FAINT)
     axes.spines["bottom"].set_color(_FAINT)
@@ -145,12 +146,12 @@ def _row(axes: Any, row: int, result: CheckResult) -> None:
         "marker": _SHAPES[result.verdict], "markersize": 7.5, "markeredgecolor": colour, "linestyle": "none",
         "markerfacecolor": "white" if hollow else colour, "zorder": 4, "clip_on": False,
     }  # fmt: skip
-    place = _place(result)
-    if place is None:
+    placed = place(result)
+    if placed is None:
         axes.plot([-_REACH], [row], **style)
         _text(axes, 0.04, row, _cut(f"{result.verdict.upper()}  {result.reason}", 92), "left", _GREY)
         return
-    value, low, high = place
+    value, low, high = placed
     if low is not None or high is not None:
         ends = [-_REACH if low is None else _clipped(low), _REACH if high is None else _clipped(high)]
         axes.plot(ends, [row, row], color=colour, linewidth=2.2, solid_capstyle="butt", zorder=3, alpha=0.75)
@@ -171,44 +172,6 @@ def _row(axes: Any, row: int, result: CheckResult) -> None:
         value = math.copysign(_REACH - _BESIDE, value)
     axes.plot([value], [row], **style)
     _text(axes, 1.03, row, _cut(f"{found(result)}, wanted {wanted(result)}", _LONGEST_FIGURES), "left", _GREY)
-
-
-def _place(result: CheckResult) -> tuple[float, float | None, float | None] | None:
-    """Return value and ends of the interval in units of the limit, from the limit on, better to the right.
-
-    None: there is no number to draw, or no scale to draw it on.
-    """
-    scale = _scale(result)
-    if result.value is None or result.limit is None or scale is None:
-        return None
-    limit = result.limit
-
-    def placed(number: float | None) -> float | None:
-        return None if number is None or not math.isfinite(number) else (number - limit) / scale
-
-    value = placed(result.value)
-    low, high = (None, None) if result.interval is None else map(placed, result.interval)
-    if value is None:
-        return None
-    return (value, low, high) if scale > 0.0 else (value, high, low)
-
-
-def _scale(result: CheckResult) -> float | None:
-    """Return what one step to the right is: the limit's size, or the value's where the limit is 0; negative if less is better."""
-    if result.value is None or result.limit is None or result.direction is None:
-        return None
-    size = abs(result.limit) or abs(result.value) or 1.0
-    if not math.isfinite(size):
-        return None
-    return size if result.direction == "at_least" else -size
-
-
-def _equal(result: CheckResult) -> float | None:
-    """Return where no difference lies; None: nowhere, or where the limit is."""
-    scale = _scale(result)
-    if not is_difference(result) or scale is None or not result.limit:
-        return None
-    return -result.limit / scale
 
 
 def _heading(figure: Any, decision: Decision, shown: int) -> None:

@@ -64,18 +64,7 @@ class FileLedger:
         except FileNotFoundError:
             return []
         lines = content.split(b"\n")[:-1]
-        return [self._parse(number, line) for number, line in enumerate(lines, start=1)]
-
-    def _parse(self, number: int, line: bytes) -> LedgerEntry:
-        try:
-            return LedgerEntry.model_validate_json(line)
-        except ValidationError as error:
-            later = later_version(error.errors(include_url=False), LedgerEntry)
-            if later is not None:
-                raise StateCorruptError(f"{self._path} line {number}: {later}; nothing was changed") from error
-            raise StateCorruptError(
-                f"{self._path} line {number} is not a valid ledger entry; restore the file from a backup"
-            ) from error
+        return [parse_line(self._path, number, line) for number, line in enumerate(lines, start=1)]
 
     def _drop_torn_tail(self) -> None:
         """Cut what a writer left that died between two bytes; its caller never got an answer."""
@@ -83,3 +72,20 @@ class FileLedger:
         complete = content.rfind(b"\n") + 1
         if complete != len(content):
             os.truncate(self._path, complete)
+
+
+def parse_line(path: Path, number: int, line: bytes) -> LedgerEntry:
+    """Return line ``number`` of the ledger at ``path``.
+
+    Raises:
+        StateCorruptError: it is not a valid entry.
+    """
+    try:
+        return LedgerEntry.model_validate_json(line)
+    except ValidationError as error:
+        later = later_version(error.errors(include_url=False), LedgerEntry)
+        if later is not None:
+            raise StateCorruptError(f"{path} line {number}: {later}; nothing was changed") from error
+        raise StateCorruptError(
+            f"{path} line {number} is not a valid ledger entry; restore the file from a backup"
+        ) from error

@@ -47,7 +47,7 @@ def newest_comparison(paths: ReleasePaths, policy: Policy, run_id: str | None) -
     Raises:
         InvalidInputError: there is none, or its files can't be used.
     """
-    found = [_evaluation(paths, name) for name in ([run_id] if run_id else evaluated_runs(paths))]
+    found = [read_evaluation(paths, name) for name in ([run_id] if run_id else evaluated_runs(paths))]
     usable = [evaluation for evaluation in found if evaluation.comparable]
     if not usable:
         raise InvalidInputError(f"{run_id or 'no run'} has an evaluation that compares two runs")
@@ -102,7 +102,12 @@ def _stage(entry: LedgerEntry) -> Stage | None:
     return stage if stage in STAGES else None
 
 
-def _evaluation(paths: ReleasePaths, run_id: str) -> Evaluation:
+def read_evaluation(paths: ReleasePaths, run_id: str) -> Evaluation:
+    """Return the evaluation of ``run_id``.
+
+    Raises:
+        InvalidInputError: there is none, or it can't be read.
+    """
     path = paths.evaluation_of(run_id) / SUMMARY_NAME
     try:
         return Evaluation.model_validate_json(path.read_bytes())

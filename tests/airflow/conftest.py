@@ -1,24 +1,13 @@
-# ruff: noqa: E402  (the environment comes before the first import of airflow)
 """Airflow without a database for the parts; see ``stack.py`` for the whole of it."""
 
+# isort: off
 from __future__ import annotations
 
-import os
-import tempfile
+import tests.airflow_home  # noqa: F401  (before the first import of airflow)
+
+# isort: on
 from collections.abc import Iterator
 from pathlib import Path
-
-# Before the first import of airflow, which reads its configuration then.
-_HOME = tempfile.mkdtemp(prefix="airflow-test-")
-_PROJECT = Path(__file__).resolve().parents[2]
-os.environ |= {
-    "AIRFLOW_HOME": _HOME,
-    "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-    "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
-    "AIRFLOW__CORE__DAGS_FOLDER": str(_PROJECT / "dags"),
-    "AIRFLOW__CORE__PLUGINS_FOLDER": str(_PROJECT / "plugins"),
-    "AIRFLOW__API__BASE_URL": "http://airflow.example:8080",
-}
 
 import pytest
 

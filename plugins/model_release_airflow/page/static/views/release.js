@@ -1,0 +1,68 @@
+// One release: its steps, what the gate decided, and everything the ledger tells of it.
+
+import { dagRunPath, AIRFLOW, leave } from "../api.js";
+import { h } from "../dom.js";
+import { ago, time, trial } from "../format.js";
+import { t } from "../look.js";
+import { outcomeIcon, verdictOf } from "../words/outcomes.js";
+import { judgement } from "./judgement.js";
+import { card, either, loading, table } from "./parts.js";
+import { tone } from "./releases.js";
+
+export function release(part, shownAlone) {
+  if (!part) return loading();
+  const back = h("a", { class: "back", href: "#/now", "data-key": "back" }, `‹ ${t("back")}`);
+  if (part.state === "missing" && shownAlone) return [back, h("p", { class: "quiet" }, t("no_release"))];
+  return [back, either(part, (data) => whole(data))];
+}
+
+function whole({ release: one, steps, judgements }) {
+  return [
+    h(
+      "header",
+      { class: `head ${verdictOf(one.outcome)}` },
+      h("h1", {}, outcomeIcon(one.outcome), `${t(`outcome_${one.outcome}`)}: ${one.run_id ?? t("no_run")}`),
+      one.undone_at && h("p", { class: "bad" }, `${t("undone")}: ${time(one.undone_at)}`),
+      one.why && h("p", { class: "why" }, one.why),
+      h("p", { class: "quiet" }, `${t(`kind_${one.kind}`)} · `, h("span", { title: time(one.began) }, ago(one.began)), ` · ${t("by")} ${one.by}`),
+      h(
+        "p",
+        { class: "links" },
+        one.dag_id && h("a", { href: new URL(dagRunPath(one.dag_id, one.dag_run_id), AIRFLOW).href, onclick: (event) => leave(event, dagRunPath(one.dag_id, one.dag_run_id)), "data-key": "dagrun" }, t("open_dag_run")),
+        one.run_id && one.previous_run_id && one.run_id !== one.previous_run_id &&
+          h("a", { href: `#/compare?left=${encodeURIComponent(one.previous_run_id)}&right=${encodeURIComponent(one.run_id)}`, "data-key": "compare" }, t("compare_with", { run: one.previous_run_id })),
+      ),
+    ),
+    card(t("steps"), path(steps)),
+    ...["online", "offline"].filter((stage) => judgements[stage].state !== "missing").map((stage) => card(t(`judged_${stage}`), either(judgements[stage], judgement))),
+    card(
+      t("ledger"),
+      table(
+        ["", "", t("act_run"), t("generation"), "", t("by")],
+        steps.map((step) => h("tr", {}, h("td", { class: "nowrap" }, time(step.at)), h("td", { class: "nowrap" }, h("span", { class: `step ${tone(step)}` }, said(step))), h("td", { class: "nowrap run" }, step.run_id ?? ""), h("td", {}, step.generation ?? ""), h("td", { class: "why" }, step.reason), h("td", { class: "quiet nowrap" }, step.by))),
+        t("ledger"),
+      ),
+    ),
+  ];
+}
+
+const said = (step) =>
+  step.verdict ? `${t(`event_${step.event}`)}: ${t(`verdict_${step.verdict}`)}` : step.mode && step.mode !== "primary" ? `${t(`event_${step.event}`)} ${trial(step.mode, step.rollout)}` : t(`event_${step.event}`);
+
+const SKIPPED = new Set(["notified", "alert_left"]);
+
+/** The way a release went, stop by stop: what is said twice in a row (desired, then proved) is one stop. */
+function path(steps) {
+  const stops = [];
+  for (const step of steps) {
+    if (SKIPPED.has(step.event)) continue;
+    const proof = ["released", "trial_started"].includes(step.event) && stops.at(-1)?.step.event === "committed";
+    if (proof) stops.pop();
+    stops.push({ step, key: step.event });
+  }
+  return h(
+    "ol",
+    { class: "path" },
+    stops.map(({ step }) => h("li", { class: tone(step), title: `${time(step.at)}\n${step.reason}` }, h("span", { class: "point", "aria-hidden": "true" }), h("strong", {}, step.event === "trial_started" ? trial(step.mode, step.rollout) : t(`event_${step.event}`)), step.verdict && h("span", { class: "tag" }, t(`verdict_${step.verdict}`)), h("span", { class: "quiet" }, time(step.at)))),
+  );
+}

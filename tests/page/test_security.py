@@ -1,0 +1,158 @@
+"""Nobody sees data, or acts, without Airflow's permission for it; whatever route is added later."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from fastapi import FastAPI
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+from fastapi.testclient import TestClient
+from starlette.routing import BaseRoute, Mount
+
+from model_release_airflow.page.app import create_page
+from model_release_airflow.page.routes import make_router
+from tests.airflow_home import ROLES
+from tests.page.conftest import Login
+
+PUBLIC = {("/", frozenset({"GET"}))}  # the frame: no data
+_PERMISSION = "requires_access_dag.<locals>.inner"
+
+
+def _asked(dependant: Dependant) -> Iterator[str]:
+    for inner in dependant.dependencies:
+        yield getattr(inner.call, "__qualname__", "")
+        yield from _asked(inner)
+
+
+def unguarded(routes: list[BaseRoute]) -> list[str]:
+    """Return the routes that do not ask Airflow whether this user may, public ones left out."""
+    found = []
+    for route in routes:
+        if isinstance(route, Mount) and route.path == "/static":
+            continue
+        if not isinstance(route, APIRoute):
+            found.append(repr(route))
+        elif (route.path, frozenset(route.methods)) not in PUBLIC and _PERMISSION not in _asked(route.dependant):
+            found.append(route.path)
+    return found
+
+
+def _paths() -> list[str]:
+    """Return an address for every route that reads."""
+    routes = [route for route in make_router().routes if isinstance(route, APIRoute) and "GET" in route.methods]
+    return [
+        route.path.replace("{release_id}", "none").replace("{fingerprint}", "none").replace("{run_id}", "none")
+        for route in routes
+    ]
+
+
+def _nothing() -> dict[str, str]:
+    return {}
+
+
+def test_every_route_asks_airflow() -> None:
+    app = create_page()
+    assert len([route for route in app.routes if isinstance(route, APIRoute)]) > len(PUBLIC)
+    assert unguarded(list(app.routes)) == []
+
+
+def test_a_route_without_permission_is_found() -> None:
+    """The test above can fail."""
+    app = create_page()
+    app.add_api_route("/more", _nothing, methods=["GET"])
+    app.mount("/elsewhere", FastAPI())
+    assert len(unguarded(list(app.routes))) == 2
+
+
+@pytest.mark.parametrize("path", _paths())
+def test_nobody_reads_without_logging_in(anybody: TestClient, page: str, path: str) -> None:
+    answer = anybody.get(page + path)
+    assert answer.status_code == 401
+    assert answer.json() == {"detail": "Not authenticated"}
+
+
+@pytest.mark.parametrize("path", _paths())
+def test_a_forged_token_reads_nothing(anybody: TestClient, page: str, path: str) -> None:
+    assert anybody.get(page + path, headers={"authorization": "Bearer e30.e30.e30"}).status_code == 403
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("path", _paths())
+def test_every_role_reads(login: Login, page: str, role: str, path: str) -> None:
+    """By the token of a program and by the cookie of the UI: what is asked is answered, never refused."""
+    for cookie in (False, True):
+        assert login(role, cookie=cookie).get(page + path).status_code not in {401, 403}
+
+
+ACKNOWLEDGE = "/api/alerts/none/acknowledge"
+SAID = {"reason": "we look at it", "minutes": 30}
+
+
+@pytest.mark.parametrize(("role", "status"), [("viewer", 403), ("user", 503), ("op", 503), ("admin", 503)])
+def test_only_who_may_roll_back_acknowledges(login: Login, page: str, role: str, status: int) -> None:
+    """An acknowledged alert starts no rollback.  Here there is no Alertmanager: who may, is told that."""
+    answer = login(role, cookie=True).post(page + ACKNOWLEDGE, json=SAID)
+    assert answer.status_code == status
+    assert ("ALERTMANAGER_URL" in answer.text) is (status == 503)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"content-type": "text/plain"}, 415),
+        ({"content-type": "application/x-www-form-urlencoded"}, 415),
+        ({"content-type": ""}, 415),
+        ({"origin": "http://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({"origin": "http://airflow.example:8081"}, 403),
+        ({"sec-fetch-site": "cross-site"}, 403),
+        ({"sec-fetch-site": "same-site"}, 403),
+        ({"origin": "http://airflow.example:8080", "sec-fetch-site": "same-origin"}, 503),
+    ],
+)
+def test_no_other_site_makes_a_browser_act(login: Login, page: str, headers: dict[str, str], status: int) -> None:
+    """With the cookie that the browser would send along: a form, a script of another origin, a neighbour."""
+    given = {"content-type": "application/json", **headers}
+    answer = login("admin", cookie=True).post(page + ACKNOWLEDGE, content=json.dumps(SAID), headers=given)
+    assert answer.status_code == status
+
+
+def test_nothing_is_changed_by_a_get() -> None:
+    """A link or an image of another site sends the cookie along; it changes nothing."""
+    changing = [route for route in make_router().routes if isinstance(route, APIRoute) and not route.methods <= {"GET"}]
+    assert [route.path for route in changing] == ["/api/alerts/{fingerprint}/acknowledge"]
+    for route in changing:
+        asked = list(_asked(route.dependant))
+        assert asked.count(_PERMISSION) == 2  # to read, and to act
+        assert "from_here" in asked
+
+
+def test_what_a_role_may_do_is_what_airflow_says(login: Login, page: str) -> None:
+    """A viewer only reads; everybody above may trigger."""
+    may = {role: login(role).get(f"{page}/api/me").json() for role in ROLES}
+    assert [may[role]["may_roll_back"] for role in ROLES] == [False, True, True, True]
+    assert [may[role]["may_release"] for role in ROLES] == [False, True, True, True]
+    assert [may[role]["may_acknowledge"] for role in ROLES] == [False, True, True, True]
+    assert [may[role]["may_latch"] for role in ROLES] == [False, True, True, True]
+    assert may["viewer"]["name"] == "viewer"
+
+
+def test_the_frame_is_public_and_locked_up(anybody: TestClient, page: str) -> None:
+    """No script but our files' runs in it, and no other site frames it."""
+    answer = anybody.get(f"{page}/")
+    assert answer.status_code == 200
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "script-src 'self';" in policy
+    assert "frame-ancestors 'self'" in policy
+    assert "unsafe" not in policy
+
+
+@pytest.mark.parametrize("path", ["/openapi.json", "/docs", "/redoc", "/static/../app.py", "/static/%2e%2e/app.py"])
+def test_nothing_else_is_open(anybody: TestClient, page: str, path: str) -> None:
+    answer = anybody.get(page + path)
+    assert answer.status_code == 404
+    assert "model_release" not in answer.text
