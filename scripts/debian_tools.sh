@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Get Prometheus, Alertmanager, their command-line tools, two exporters, PostgreSQL and Redis for the tests, the demo and the
+# Get Prometheus, Alertmanager, their command-line tools, two exporters, PostgreSQL, Redis and HAProxy for the tests, the demo and the
 # benchmarks that need the real ones: what is installed, else from Debian's packages, unpacked into .tools/ (amd64 or
 # arm64).  Needs no root and changes nothing outside this folder.  collectd, which takes Airflow's metrics, is
 # got where it can be; the rest works without.
@@ -11,13 +11,17 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 declare -A package_of=(
     [prometheus]=prometheus [promtool]=prometheus [prometheus-alertmanager]=prometheus-alertmanager [amtool]=prometheus-alertmanager
     [prometheus-node-exporter]=prometheus-node-exporter [prometheus-blackbox-exporter]=prometheus-blackbox-exporter
-    [postgres]=postgresql [initdb]=postgresql [redis-server]=redis-server
+    [postgres]=postgresql [initdb]=postgresql [redis-server]=redis-server [haproxy]=haproxy
 )
 tools=$PWD/.tools
 
 say() { echo "debian_tools: $*" >&2; }
 
-works() { "$1" --version >/dev/null 2>&1; }
+works() {
+    local option=--version
+    [[ $1 == */haproxy ]] && option=-v # it knows no other
+    "$1" "$option" >/dev/null 2>&1
+}
 
 # Debian calls it prometheus-alertmanager, everybody else alertmanager; .tools/bin holds the names that everybody uses.
 plain_name() {

@@ -21,8 +21,8 @@ _OPTIONS = (
 
 
 @contextmanager
-def browser() -> Iterator[Browser]:
-    """Start it; skip the test if there is none, and fail where CI says that everything is to be tested."""
+def browser(*options: str) -> Iterator[Browser]:
+    """Start it with these ``options`` too; skip the test if there is none, and fail where CI says that everything is to be tested."""
     path = next(filter(None, map(shutil.which, _NAMES)), None)
     if path is None:
         reason = "no Chromium: bash scripts/browser.sh gets it, or says why it can't"
@@ -30,7 +30,7 @@ def browser() -> Iterator[Browser]:
             pytest.fail(reason)
         pytest.skip(reason)
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=path, args=list(_OPTIONS))
+        started = playwright.chromium.launch(executable_path=path, args=[*_OPTIONS, *options])
         try:
             yield started
         finally:

@@ -18,6 +18,8 @@ from fastapi.testclient import TestClient
 
 from model_release.paths import ReleasePaths
 from model_release_airflow.page.mount import PREFIX
+from tests.monitoring import need
+from tests.page.real import RealSite, real_site
 
 BASE = "http://airflow.example:8080"
 
@@ -79,3 +81,11 @@ def login(airflow_app: FastAPI, paths: ReleasePaths) -> Login:  # noqa: ARG001
 def page() -> str:
     """Where the page is."""
     return PREFIX
+
+
+@pytest.fixture(scope="session")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealSite]:
+    """Replicas, Prometheus, Alertmanager and a proxy, all real; tests mend what they break."""
+    need("prometheus", "alertmanager", "haproxy")
+    with real_site(tmp_path_factory.mktemp("real")) as running:
+        yield running

@@ -9,14 +9,14 @@ import contextlib
 import json
 import math
 import os
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -31,14 +31,42 @@ from tests.page.yesterday import write_yesterday
 START_SECONDS = 180.0
 ROLES = ("viewer", "user", "admin")
 _SERVE = """
-import sys, warnings
+import argparse, os, sys, warnings
 warnings.simplefilter("ignore")
-from airflow.utils.db import initdb
-initdb()
+if not os.path.exists(os.environ["AIRFLOW_HOME"] + "/ready"):
+    from airflow.cli.commands.dag_command import dag_reserialize
+    from airflow.utils.db import initdb
+    initdb()
+    dag_reserialize(argparse.Namespace(bundle_name=None))
+    open(os.environ["AIRFLOW_HOME"] + "/ready", "w").close()
 import uvicorn
 from airflow.api_fastapi.app import create_app
 uvicorn.run(create_app(), host="127.0.0.1", port=int(sys.argv[1]), log_level="warning")
 """
+
+
+class ApiServer:
+    """Airflow's API server, with a database below ``home`` that knows the project's DAGs; it may go, and come back.
+
+    Attributes:
+        url: where it listens.
+    """
+
+    def __init__(self, home: Path, more: Mapping[str, str], *, base_url: str | None = None) -> None:
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        environment = _environment(home, base_url or self.url, more)
+        self._ready = f"{self.url}{urlsplit(base_url or '').path}/api/v2/version"
+        self.service = Service("airflow", [sys.executable, "-c", _SERVE, str(port)], home / "airflow.log", environment)
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        self.service.start()
+        wait_for_answer(self.service, self._ready)
+
+    def stop(self) -> None:
+        """End it."""
+        self.service.stop()
 
 
 @dataclass
@@ -113,24 +141,18 @@ def site(home: Path, *, hostile: bool = True) -> Iterator[Site]:
         replicas = [ReplicaServer(Stores.from_environment()) for _ in range(3)]
         for replica in replicas:
             stack.callback(replica.close)
-        port = free_port()
-        service = Service("airflow", [sys.executable, "-c", _SERVE, str(port)], home / "airflow.log", _environment(home, port, {
+        more = {
             "PROMETHEUS_URL": prometheus.url,
             "ALERTMANAGER_URL": alertmanager.url,
             "AIRFLOW_CONN_RECOMMENDATION_API": connection(replicas),
-        }))  # fmt: skip
-        service.start()
-        stack.callback(service.stop)
-        url = f"http://127.0.0.1:{port}"
-        _wait(service, f"{url}/api/v2/version")
-        subprocess.run(
-            [str(Path(sys.executable).parent / "airflow"), "dags", "reserialize"],
-            env=service.environment, check=True, capture_output=True, cwd=PROJECT, timeout=180,
-        )  # fmt: skip
-        yield Site(url, past, prometheus, alertmanager, list(replicas))
+        }
+        airflow = ApiServer(home, more)
+        stack.callback(airflow.stop)
+        airflow.start()
+        yield Site(airflow.url, past, prometheus, alertmanager, list(replicas))
 
 
-def _environment(home: Path, port: int, more: dict[str, str]) -> dict[str, str]:
+def _environment(home: Path, base_url: str, more: Mapping[str, str]) -> dict[str, str]:
     (home / "passwords.json").write_text(json.dumps({role: f"{role}-password" for role in ROLES}))
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
     return {
@@ -141,7 +163,7 @@ def _environment(home: Path, port: int, more: dict[str, str]) -> dict[str, str]:
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{role}:{role}" for role in ROLES),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
-        "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}",
+        "AIRFLOW__API__BASE_URL": base_url,
         "AIRFLOW__API_AUTH__JWT_SECRET": "x" * 64,
         "MODEL_RELEASE_HOME": str(home),
         "RECOMMENDATION_PIPELINE_SCHEDULE": "",
@@ -150,7 +172,8 @@ def _environment(home: Path, port: int, more: dict[str, str]) -> dict[str, str]:
     }
 
 
-def _wait(service: Service, url: str) -> None:
+def wait_for_answer(service: Service, url: str) -> None:
+    """Wait until ``url`` answers well."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         service.check()

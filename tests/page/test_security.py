@@ -120,6 +120,37 @@ def test_no_other_site_makes_a_browser_act(login: Login, page: str, headers: dic
     assert answer.status_code == status
 
 
+@pytest.mark.parametrize(
+    ("base_url", "origin", "status"),
+    [
+        ("https://shop.example/airflow/", "https://shop.example", 503),  # as the browser has it
+        ("https://shop.example/airflow/", "http://shop.example", 403),  # somebody on the line
+        ("https://shop.example/airflow/", "https://shop.example:8443", 403),
+        ("https://shop.example/airflow/", "https://shop.example.evil.example", 403),
+        ("https://shop.example/airflow/", "null", 403),
+        ("", "null", 403),
+        ("", "https://shop.example", 403),
+        ("", "https://inside:8080", 503),  # the proxy takes HTTPS and hands the host on
+        ("", "http://", 403),
+        ("", "http://[", 403),
+        ("", "", 403),
+    ],
+)
+def test_behind_a_proxy_the_origin_is_that_of_airflows_address(
+    login: Login, page: str, monkeypatch: pytest.MonkeyPatch, base_url: str, origin: str, status: int
+) -> None:
+    """The proxy ends HTTPS and asks by another name; a header that says where it came from is not believed."""
+    client = login("admin", cookie=True)
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", base_url)
+    headers = {
+        "origin": origin,
+        "host": "inside:8080",
+        "x-forwarded-host": "evil.example",
+        "x-forwarded-proto": "https",
+    }
+    assert client.post(page + ACKNOWLEDGE, json=SAID, headers=headers).status_code == status
+
+
 def test_nothing_is_changed_by_a_get() -> None:
     """A link or an image of another site sends the cookie along; it changes nothing."""
     changing = [route for route in make_router().routes if isinstance(route, APIRoute) and not route.methods <= {"GET"}]

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
 from airflow.api_fastapi.core_api.security import requires_access_dag
+from airflow.configuration import conf
 from fastapi import Depends, HTTPException, Request
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -60,8 +61,8 @@ def from_here(request: Request) -> None:
     """Refuse what another site makes a browser send: JSON only, and from our own origin.
 
     A form of another site can't send JSON, and a script of another site can't without asking first (CORS), which nobody
-    here answers.  What browsers themselves say of where it comes from is looked at too, else the origin, where there is one;
-    behind a proxy that gives another host the former still holds.
+    here answers.  What browsers themselves say of where it comes from is looked at too, else the origin, where there is one.
+    Behind a proxy that gives another host, the origin is that of ``[api] base_url``.
 
     Raises:
         HTTPException: 415 for another content type, 403 for another origin.
@@ -74,10 +75,17 @@ def from_here(request: Request) -> None:
         if site not in _SAME_SITE:
             raise HTTPException(HTTPStatus.FORBIDDEN, "this comes from another site")
         return
-    # over plain HTTP browsers do not say it; then the origin has to be the host that was asked
+    # over plain HTTP browsers do not say it; then the origin has to be the host that was asked, or Airflow's address
     origin = request.headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+    if origin is not None and origin not in _our_origins(request):
         raise HTTPException(HTTPStatus.FORBIDDEN, "this comes from another origin")
+
+
+def _our_origins(request: Request) -> set[str]:
+    """Return the origins that Airflow has; whether a proxy took the request by HTTPS, only Airflow's address can tell."""
+    ours = urlsplit(conf.get("api", "base_url", fallback=""))
+    host = request.headers.get("host", "")
+    return {f"http://{host}", f"https://{host}", f"{ours.scheme}://{ours.netloc}"} - {"http://", "https://", "://"}
 
 
 class PageHeaders:
