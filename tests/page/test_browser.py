@@ -201,23 +201,6 @@ def test_a_stretch_of_time_is_chosen_with_the_mouse(visit: Open) -> None:
     expect(page.locator("[data-key=zoom_month]")).to_have_attribute("aria-pressed", "false")
 
 
-def test_parts_that_are_away_say_so_and_the_rest_is_shown(shop: Site, visit: Open) -> None:
-    """Prometheus and Alertmanager answer nonsense: their cards say why; users still see what serves."""
-    from tests.fakes_monitoring import Reply
-
-    nonsense = Reply(b"<html>", status=502)
-    shop.prometheus.poison = lambda *_: nonsense
-    shop.alertmanager.reply = nonsense
-    try:
-        page = visit()
-        expect(page.locator(".lack.unreachable")).to_have_count(2, timeout=20_000)
-        expect(page.locator(".lack").first).to_contain_text("Prometheus at")
-        expect(page.get_by_text("All 3 replicas serve it")).to_be_visible()
-    finally:
-        shop.prometheus.poison = lambda *_: None
-        shop.alertmanager.reply = None
-
-
 def test_an_alert_is_acknowledged_in_ones_own_name(shop: Site, visit: Open) -> None:
     """Alertmanager gets a silence of exactly that alert, for as long as was said, and Airflow writes who did it."""
     page = visit(role="user")

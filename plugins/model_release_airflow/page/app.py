@@ -30,7 +30,8 @@ def create_page() -> FastAPI:
     )
     app.include_router(make_router())
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    app.add_exception_handler(ModelReleaseError, _said)
+    for kind in (ModelReleaseError, OSError):  # of a file that can't be read
+        app.add_exception_handler(kind, _said)
 
     @app.get("/", include_in_schema=False)
     async def frame() -> FileResponse:
@@ -40,7 +41,7 @@ def create_page() -> FastAPI:
 
 
 def _said(_: Request, error: Exception) -> JSONResponse:
-    """Return an error that is ours as its message: 404 for what is not there, 422 for a bad wish, else 503."""
+    """Return an error as its message: 404 for what is not there, 422 for a bad wish, else 503."""
     match error:
         case RunNotFoundError() | NotFiringError():
             status = HTTPStatus.NOT_FOUND

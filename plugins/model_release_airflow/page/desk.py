@@ -14,7 +14,7 @@ from model_release.adapters.files import mark_of
 from model_release.adapters.ledger_reader import LedgerReader
 from model_release.adapters.offline_evidence import read_data_quality
 from model_release.adapters.reconciliation_files import newest_reconciliation, read_reconciliation
-from model_release.errors import InvalidInputError, ModelReleaseError
+from model_release.errors import InvalidInputError, ModelReleaseError, StateCorruptError
 from model_release.evidence import Missing
 from model_release.page.health import Health, quality, reconciled
 from model_release.page.one_release import Judgement, OneRelease, judgement, one_release
@@ -67,9 +67,12 @@ class Desk:
         """Return what the ledger tells.
 
         Raises:
-            StateCorruptError: it is damaged.
+            StateCorruptError: it is damaged, or lost: a registry that was changed has a ledger.
         """
-        return self._history.get()
+        history = self._history.get()
+        if not history.entries:
+            self._was_never_written()
+        return history
 
     def release(self, release_id: str) -> Part[OneRelease]:
         """Return one release with the gate's decisions on it."""
@@ -87,7 +90,22 @@ class Desk:
         """Return the data's quality, and the newest reconciliation."""
         date = newest_reconciliation(self.paths)
         found = date if isinstance(date, Missing) else read_reconciliation(self.paths, date, whole=True)
-        return Health(quality=quality(read_data_quality(self.paths)), reconciliation=reconciled(found))
+        promises, data = reconciled(found), quality(read_data_quality(self.paths))
+        return Health(
+            quality=data if data.state == "ok" or not _is_there(self.paths.data_quality_metrics) else _broken(data),
+            reconciliation=promises if promises.state == "ok" or isinstance(date, Missing) else _broken(promises),
+        )
+
+    def _was_never_written(self) -> None:
+        try:
+            generation = self.registry().generation
+        except ModelReleaseError:
+            return  # which says so itself
+        if generation:
+            path = self.paths.ledger
+            raise StateCorruptError(
+                f"{path} is {'empty' if _is_there(path) else 'missing'} although the registry is at generation {generation}; restore it"
+            )
 
     def judgement(self, release_id: str, stage: Stage) -> Part[Judgement]:
         """Return the last decision of a stage of a release."""
@@ -100,6 +118,15 @@ class Desk:
         if decision is None:
             return lacking("missing", "no decision is kept")
         return attempt(lambda: judgement(decision))
+
+
+def _is_there(path: Path) -> bool:
+    return path.exists() or path.is_symlink()
+
+
+def _broken(part: Part[T]) -> Part[T]:
+    """Return the part of a file that is there, and does not say what it should."""
+    return lacking("broken", part.why)
 
 
 @functools.lru_cache(maxsize=4)
