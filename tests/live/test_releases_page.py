@@ -43,7 +43,7 @@ def compared(frame: FrameLocator, before: str, released: str) -> None:
     expect(frame.locator("table").first).to_contain_text("ndcg_at_10", timeout=30_000)
     for run_id in (before, released):
         expect(frame.get_by_role("columnheader", name=run_id).first).to_be_visible()
-    frame.get_by_label("User").fill("u1")
+    frame.get_by_role("textbox", name="User id").fill("u1")
     frame.get_by_role("button", name="Show lists").click()
     expect(frame.locator(".lists ol")).to_have_count(2, timeout=30_000)
     frame.get_by_role("link", name="Now").click()

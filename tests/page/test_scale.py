@@ -2,76 +2,27 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import json
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from fastapi.testclient import TestClient
 
-from model_release import registry as transitions
-from model_release.adapters.files import write_atomic
-from model_release.contract import ModelsReport, WorkerReport, utc_now
-from model_release.ledger import Event, LedgerEntry
 from model_release.paths import ReleasePaths
 from model_release.registry import Registry
 from tests.page.conftest import Login
+from tests.page.large import RELEASES, fleet, write_large
 
 pytestmark = pytest.mark.slow
-ENTRIES, RUNS, REPLICAS, WORKERS = 10_000, 500, 50, 4
 FIRST_VIEW = ("/me", "/desired", "/fleet", "/traffic", "/alerts", "/health", "/timeline")
-_STORY = (Event.REGISTERED, Event.GATE_DECIDED, Event.COMMITTED, Event.RELEASED, Event.VERIFIED)
 
 
 @pytest.fixture
 def large(paths: ReleasePaths, monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
-    """10,000 entries of 2,000 releases, 500 registered runs, 50 replicas of 4 workers."""
-    now = utc_now()
-    state = Registry()
-    for number in range(RUNS):
-        state = transitions.register(
-            state, run_id=f"run-{number:04}", manifest_sha256="0" * 64, release_id=f"p:{number}", at=now
-        )
-    state = transitions.promote(state, run_id="run-0000", release_id="p:0", at=now)
-    write_atomic(paths.registry, state.model_dump_json())
-    lines = []
-    for number in range(ENTRIES):
-        release, event = number // len(_STORY), _STORY[number % len(_STORY)]
-        entry = LedgerEntry(
-            at=now - dt.timedelta(minutes=20) * (ENTRIES - number), event=event, release_id=f"p:run__{release}", by="airflow:p/x",
-            run_id=f"run-{release % RUNS:04}", previous_run_id="run-before", generation=release, mode="primary",
-            reason="recall_at_10 differs by +0.0031 [-0.0007, +0.0069]", details={"verdict": "pass"},
-        )  # fmt: skip
-        lines.append(entry.model_dump_json())
-    write_atomic(paths.ledger, "\n".join([*lines, ""]))
-    worker = [
-        WorkerReport(pid=1000 + pid, generation=state.generation, current="run-0000", candidate=None, loaded_at=now)
-        for pid in range(WORKERS)
-    ]
-    report = ModelsReport(replica="r", desired=None, workers_expected=WORKERS, workers=tuple(worker), reported_at=now)
-    body = report.model_dump_json().encode()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  (the name in the base class)
-            """Stay silent."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    replicas = [f"http://127.0.0.1:{server.server_port}/{number}" for number in range(REPLICAS)]
-    known = {"conn_type": "recommendation_api", "extra": {"replicas": replicas}}
-    monkeypatch.setenv("AIRFLOW_CONN_RECOMMENDATION_API", json.dumps(known))
-    yield state
-    server.shutdown()
-    server.server_close()
+    state = write_large(paths)
+    with fleet(state) as connection:
+        monkeypatch.setenv("AIRFLOW_CONN_RECOMMENDATION_API", connection)
+        yield state
 
 
 def look(client: TestClient, page: str, tags: dict[str, str]) -> int:
@@ -114,4 +65,4 @@ def test_the_whole_history_can_be_paged_through(login: Login, page: str) -> None
         after = data.get("after")
         if after is None:
             break
-    assert len(seen) == len(set(seen)) == data["total"] == ENTRIES // len(_STORY)
+    assert len(seen) == len(set(seen)) == data["total"] == RELEASES
