@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import random
@@ -38,7 +39,7 @@ SPAN = "start=2020-01-01T00:00:00Z&end=2030-01-01T00:00:00Z"
 COMPLETE = """
 const look = () => {
   const whole = document.querySelector(".serves .run") && document.querySelector(".releases li") && document.querySelector(".replicas li");
-  if (whole && !document.querySelector(".loading")) requestAnimationFrame(() => { window.complete = performance.now(); });
+  if (whole && !document.querySelector(".loading")) requestAnimationFrame(() => { document.documentElement.dataset.complete = performance.now(); });
   else requestAnimationFrame(look);
 };
 requestAnimationFrame(look);
@@ -66,8 +67,9 @@ async def view(url: str, token: str, seconds: float, kind: str) -> None:
             tag, until = "", time.monotonic() + seconds
             await asyncio.sleep(random.uniform(0, every))  # noqa: S311  (no secret)
             while time.monotonic() < until:
-                answer = await client.get(url + path, headers={"If-None-Match": tag} if tag else {})
-                tag = answer.headers.get("etag", "")
+                with contextlib.suppress(httpx.TransportError):  # a kept connection was closed at that very moment
+                    answer = await client.get(url + path, headers={"If-None-Match": tag} if tag else {})
+                    tag = answer.headers.get("etag", "")
                 await asyncio.sleep(every)
 
         async with asyncio.TaskGroup() as group:
@@ -163,8 +165,8 @@ def first(times: int) -> None:
                 context.add_init_script(COMPLETE)
                 page = context.new_page()
                 page.goto(f"{url}/model-release/")
-                page.wait_for_function("window.complete", timeout=60_000)
-                found.append(float(page.evaluate("window.complete")))
+                page.wait_for_selector("html[data-complete]", timeout=60_000)
+                found.append(float(page.evaluate("document.documentElement.dataset.complete")))
                 sizes: dict[str, Any] = page.evaluate(
                     "Object.fromEntries(performance.getEntriesByType('resource').map(one => [one.name, one.encodedBodySize]))"
                 )
