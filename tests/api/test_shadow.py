@@ -26,8 +26,9 @@ from recommendation_api.orders import TrialStates
 from recommendation_api.pressure import LoopWatch
 from recommendation_api.serving import Serving
 from recommendation_api.shadow import Shadow
-from recommendation_api.shadow_exposition import MOST_PAIRS, PairState, merge
-from recommendation_api.shadow_metrics import OUTCOMES
+from recommendation_api.shadow_counts import MOST_PAIRS
+from recommendation_api.shadow_exposition import PairState, merge
+from recommendation_api.shadow_families import OUTCOMES
 from tests.api.replica import wait_until
 
 Answer = Callable[[str, int], Sequence[str]]
