@@ -186,6 +186,7 @@ class Shadow:
         while (sample := self._next()) is not None:
             began = time.perf_counter()
             self._take(sample, turn)
+            del sample  # it holds the runs of its trial in memory, and the next one may come in weeks
             if turn.given_up:
                 return
             time.sleep(_REST * (time.perf_counter() - began))
