@@ -17,6 +17,7 @@ ENGINE=${ENGINE:-$PWD/.cache/podman}
 NETNS=${NETNS:-model-release}
 readonly ENGINE NETNS
 export CONTAINERS_CONF=$ENGINE/containers.conf CONTAINERS_STORAGE_CONF=$ENGINE/storage.conf
+export CONTAINERS_REGISTRIES_CONF=$ENGINE/registries.conf
 export DOCKER_HOST=unix://$ENGINE/podman.sock
 
 engine_check() {
@@ -53,6 +54,8 @@ runtime = "few-rights"
 [engine.runtimes]
 few-rights = ["$PWD/scripts/podman/runc"]
 END
+    # one on this machine, which only scripts/podman/server.sh starts
+    printf '[[registry]]\nlocation = "127.0.0.1:5000"\ninsecure = true\n' >"$CONTAINERS_REGISTRIES_CONF"
     # before the first call: podman keeps what it found then
     cat >"$CONTAINERS_STORAGE_CONF" <<END
 [storage]
@@ -95,7 +98,7 @@ engine_start() {
 engine_stop() {
     local name pid
     [[ -f $CONTAINERS_CONF ]] || return 0
-    for name in health service; do
+    for name in health service registry; do
         if [[ -f $ENGINE/$name.pid ]]; then
             pid=$(<"$ENGINE/$name.pid")
             kill -- "-$pid" 2>/dev/null || true
