@@ -5,6 +5,7 @@
 #
 #   scripts/compose_on_podman.sh                     images (the first time), then the proof
 #   scripts/compose_on_podman.sh --release-script    another proof: scripts/release.sh on a server that pulls from a registry
+#   scripts/compose_on_podman.sh --systemd           another proof: the units of deploy/systemd/, and its line for cron
 #   scripts/compose_on_podman.sh --canary            another proof: a trial that has only the profile `canary` as users
 #   scripts/compose_on_podman.sh [...] --write-docs  and put the timeline into docs/production.md
 #   scripts/compose_on_podman.sh [...] --keep        leave it running; end it with --stop
@@ -28,7 +29,7 @@ for option in "$@"; do
     case $option in
     --stop) engine_stop && exit ;;
     --images) images=true ;;
-    --release-script | --canary) story=${option#--} ;;
+    --release-script | --systemd | --canary) story=${option#--} ;;
     --keep) keep=true && options+=("$option") ;;
     --write-docs) options+=("$option") ;;
     *) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0" >&2 && exit 2 ;;
@@ -37,7 +38,7 @@ done
 
 engine_check
 bash scripts/setup.sh
-if [[ $story == release-script ]]; then
+if [[ $story == release-script || $story == systemd ]]; then
     server_check
     options+=(--folder "$SERVER")
 fi
@@ -74,12 +75,13 @@ fi
 trap 'exit 130' INT TERM
 engine_start
 case $story in
-release-script)
+release-script | systemd)
     registry_start
     server_images
     server_make
     env_file=$SERVER/.env
-    ;;
+    ;;&
+systemd) systemd_start ;;
 canary)
     cat >>"$env_file" <<END
 COMPOSE_PROFILES=monitoring,canary

@@ -6,6 +6,7 @@
 #   registry_start   a registry, in the containers' network; engine_stop ends it
 #   server_images    the images of docker-compose.yaml there, and the project's own with the tags of tests/containers/release_script.py
 #   server_make      a checkout with an .env, in $SERVER
+#   systemd_start    a container with systemd and cron, with the units of deploy/systemd/
 
 SERVER=$ENGINE/server
 REGISTRY=127.0.0.1:5000
@@ -80,4 +81,30 @@ POSTGRES_IMAGE=$REGISTRY/postgres:17-bookworm
 REDIS_IMAGE=$REGISTRY/redis:7.2-bookworm
 HAPROXY_IMAGE=$REGISTRY/haproxy:3.0-bookworm
 END
+}
+
+# systemd_start: a machine with systemd and cron, whose docker is this engine.  The units are those of deploy/systemd/, with
+# what a server would change by `systemctl edit`: where the checkout is, and that the timer need not wait for the morning.
+systemd_start() {
+    local unit file
+    base systemd systemd,systemd-sysv,cron,git,ca-certificates
+    mkdir -p "$ENGINE/units"
+    cp deploy/systemd/*.service deploy/systemd/*.timer "$ENGINE/units"
+    printf '[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\n' >"$ENGINE/units/docker.service"
+    for unit in model-release.service model-release-deploy.service; do
+        mkdir -p "$ENGINE/units/$unit.d"
+        printf '[Service]\nWorkingDirectory=\nWorkingDirectory=%s\n' "$SERVER" >"$ENGINE/units/$unit.d/here.conf"
+    done
+    mkdir -p "$ENGINE/units/model-release-deploy.timer.d"
+    printf '[Timer]\nOnCalendar=\nOnActiveSec=2s\nRandomizedDelaySec=0\n' >"$ENGINE/units/model-release-deploy.timer.d/soon.conf"
+    in_network podman run --detach --replace --name systemd --network none --privileged --systemd always \
+        --volume "$SERVER:$SERVER" --volume "$ENGINE/secrets:$ENGINE/secrets:ro" \
+        --volume "$ENGINE/podman.sock:/var/run/docker.sock" --volume "$(command -v docker):/usr/bin/docker:ro" \
+        --volume "$(readlink -f "$DOCKER_CONFIG/cli-plugins/docker-compose"):/usr/libexec/docker/cli-plugins/docker-compose:ro" \
+        localhost/model-release-systemd:1 /lib/systemd/systemd >/dev/null
+    for file in "$ENGINE"/units/*; do
+        podman cp "$file" "systemd:/etc/systemd/system/"
+    done
+    podman exec systemd sh -c "mkdir -p /etc/model-release && touch /etc/model-release/tag && git config --system --add safe.directory '*'"
+    podman exec systemd systemctl daemon-reload
 }

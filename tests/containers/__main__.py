@@ -13,11 +13,14 @@ from tests.containers.release_script import ReleaseScript
 from tests.containers.scene import Scene
 from tests.containers.stack import Stack, StackError
 from tests.containers.story import Story
+from tests.containers.systemd import Systemd
 from tests.deploy.compose import PROJECT
 from tests.docs_pages import DOCS, timeline_table, write_page
 
 PAGE = DOCS / "production.md"
-STORIES: dict[str, type[Scene]] = {"stack": Story, "release-script": ReleaseScript, "canary": Canary}
+STORIES: dict[str, type[Scene]] = {
+    "stack": Story, "release-script": ReleaseScript, "systemd": Systemd, "canary": Canary,
+}  # fmt: skip
 
 
 def main(arguments: list[str] | None = None) -> int:
