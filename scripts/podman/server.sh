@@ -99,7 +99,7 @@ systemd_start() {
     printf '[Timer]\nOnCalendar=\nOnActiveSec=2s\nRandomizedDelaySec=0\n' >"$ENGINE/units/model-release-deploy.timer.d/soon.conf"
     in_network podman run --detach --replace --name systemd --network none --privileged --systemd always \
         --volume "$SERVER:$SERVER" --volume "$ENGINE/secrets:$ENGINE/secrets:ro" \
-        --volume "$ENGINE/podman.sock:/var/run/docker.sock" --volume "$(command -v docker):/usr/bin/docker:ro" \
+        --volume "$ENGINE/docker.sock:/var/run/docker.sock" --volume "$(command -v docker):/usr/bin/docker:ro" \
         --volume "$(readlink -f "$DOCKER_CONFIG/cli-plugins/docker-compose"):/usr/libexec/docker/cli-plugins/docker-compose:ro" \
         localhost/model-release-systemd:1 /lib/systemd/systemd >/dev/null
     for file in "$ENGINE"/units/*; do

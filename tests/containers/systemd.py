@@ -13,6 +13,7 @@ from tests.containers.stack import API, StackError, wait
 CONTAINER = "systemd"  # scripts/podman/server.sh starts it
 STACK, DEPLOY, TIMER = "model-release.service", "model-release-deploy.service", "model-release-deploy.timer"
 LOG = "/var/log/model-release.log"
+_NOT = "FAILED"
 _LONG = 900.0
 _RELEASED = re.compile(r"RELEASED: run (\S+) is released")
 
@@ -46,25 +47,34 @@ class Systemd(Scene):
         return self._by("the timer", tag, lambda: self._journal(DEPLOY), f"Finished {DEPLOY}")
 
     def _by_cron(self, tag: str, before: str) -> None:
-        self._inside("sh", "-c", f"echo TAG={tag} >/etc/model-release/tag")
+        """The same commit is the same release, also with another tag: nothing is trained."""
+        dag_runs = self._dag_runs()
         own = r"s/^0 5 /* * /; s,/opt/model-release," + str(self.stack.folder) + ","
         self._inside("sh", "-c", f"sed '{own}' deploy/systemd/crontab | crontab -")
-        run = self._by("cron", tag, lambda: self._inside("sh", "-c", f"cat {LOG} 2>/dev/null || true"), "released with")
+        wait("cron starts release.sh", lambda: "nothing new" in self._log(), 120)
+        self.tell("cron ran release.sh with the tag and the commit that were released: nothing new")
+        self._inside("sh", "-c", f"echo TAG={tag} >/etc/model-release/tag")
+        wait("cron starts release.sh", lambda: f"images: {tag}" in self._log(), 120)
         self._inside("crontab", "-r")
-        if run != before:
-            raise StackError(f"the same data, and another run: {run} instead of {before}")
-        busy = self._inside("cat", LOG).count("another one runs")
-        self.tell(f"cron began every minute meanwhile: {busy} times it was told that another one runs")
+        run = self._by("cron", tag, self._log, f"released with {tag}")
+        if (run, self._dag_runs()) != (before, dag_runs):
+            raise StackError(f"the same commit, and another release: {run} instead of {before}")
+
+    def _log(self) -> str:
+        return self._inside("sh", "-c", f"cat {LOG} 2>/dev/null || true")
+
+    def _dag_runs(self) -> int:
+        return int(self.stack.rest.get(f"/dags/{PIPELINE}/dagRuns").raise_for_status().json()["total_entries"])
 
     def _by(self, what: str, tag: str, said: Callable[[], str], end: str) -> str:
         begun = time.monotonic()
         wait(f"{what} starts release.sh", lambda: f"images: {tag}" in said(), 120)
         try:
-            wait(f"{what} has released", lambda: end in said(), _LONG, pause=5)
+            wait(f"{what} has ended", lambda: end in said() or _NOT in said(), _LONG, pause=5)
         except StackError as error:
             raise StackError(f"{error}:\n{said()}") from None
         found = _RELEASED.findall(said())
-        if not found:
+        if not found or _NOT in said():
             raise StackError(f"{what} released nothing:\n{said()}")
         self.stack.login()
         self.all_serve(found[-1])
