@@ -72,12 +72,15 @@ def views(shop: Site) -> dict[str, str]:
     """Return the address of every view, those with hostile text among them."""
     history = History.of(shop.past.ledger.read())
     by_outcome = {one.outcome.value: one for one in history.releases}
-    trial = by_outcome["on_trial"]
+    trial, released = by_outcome["on_trial"], by_outcome["released"]
+    compare = f"/model-release/#/compare?left={trial.previous_run_id}&right={trial.run_id}"
     return {
         "now": "/model-release/",
         "trial": f"/model-release/#/release/{quote(trial.release_id, safe='')}",
         "failed": f"/model-release/#/release/{quote(by_outcome['failed'].release_id, safe='')}",
-        "compare": f"/model-release/#/compare?left={trial.previous_run_id}&right={trial.run_id}",
+        "released": f"/model-release/#/release/{quote(released.release_id, safe='')}",
+        "compare": compare,
+        "lists": f"{compare}&user={quote('用户三')}",
     }
 
 
