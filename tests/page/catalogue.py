@@ -17,8 +17,8 @@ from tests.runs import manifest_of
 
 NAMES = (
     "Whole milk 1 L", "حليب طازج كامل الدسم", "全脂牛奶 1 升", "קפה שחור 250 גרם", "低温焙煎コーヒー豆", "Sauerteigbrot 750 g",
-    "خبز عربي (6 قطع)", "김치 500 g", "Żurek w butelce", "東方美人茶", "Crème fraîche", "ก๋วยเตี๋ยวเส้นเล็ก", "Olive oil 0,5 L",
-    "زيت زيتون بكر 500 ml", "豆腐", "Молоко 2,5 %", "दही 400 ग्राम", "Γιαούρτι στραγγιστό", "米 10 公斤", "Dark chocolate 85 %",
+    "خبز عربي (6 قطع)", "김치 500 g", "Żurek w butelce", "東方美人茶", "Crème fraîche", "Phở bò ăn liền", "Olive oil 0,5 L",
+    "زيت زيتون بكر 500 ml", "豆腐", "Молоко 2,5 %", "ĐẬU HŨ 400 g", "Γιαούρτι στραγγιστό", "米 10 公斤", "Dark chocolate 85 %",
     "צהריים טובים – סלט", "Bananas", "苹果", "Eggs, 10",
 )  # fmt: skip
 ITEMS = tuple(f"i{number:03}" for number in range(1, len(NAMES) + 1))

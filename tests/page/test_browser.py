@@ -72,7 +72,10 @@ def views(shop: Site) -> dict[str, str]:
     """Return the address of every view, those with hostile text among them."""
     history = History.of(shop.past.ledger.read())
     by_outcome = {one.outcome.value: one for one in history.releases}
-    trial, released = by_outcome["on_trial"], by_outcome["released"]
+    trial = by_outcome["on_trial"]
+    released = next(
+        one for one in history.releases if one.outcome.value == "released" and one.run_id == trial.previous_run_id
+    )
     compare = f"/model-release/#/compare?left={trial.previous_run_id}&right={trial.run_id}"
     return {
         "now": "/model-release/",

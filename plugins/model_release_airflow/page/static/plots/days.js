@@ -50,6 +50,7 @@ export function scores({ points }, label, first, last) {
   const { y } = scale([...points.flatMap((one) => [one.score, one.wanted]), 100], height);
   const at = (place) => (points.length === 1 ? 50 : 1.5 + (place / (points.length - 1)) * 97);
   const path = (name) =>
+    points.length === 1 && name === "wanted" && points[0].wanted !== undefined ? `M1.5 ${y(points[0].wanted)}H98.5` :
     points.reduce((found, one, place) => {
       if (one[name] === undefined) return found;
       const before = place > 0 && points[place - 1][name] !== undefined;

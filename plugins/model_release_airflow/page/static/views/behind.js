@@ -8,7 +8,6 @@ import { interval } from "../plots/intervals.js";
 import { sign } from "../plots/shapes.js";
 import { movers } from "./compare.js";
 import { history, multiples } from "./health.js";
-import { row } from "./judgement.js";
 import { card, either, lack, table } from "./parts.js";
 
 let chosen; // the metric whose slices are shown, as long as the page is open
@@ -41,7 +40,7 @@ function slices(data, note, again) {
   return [
     h("div", { class: "tools", role: "group", "aria-label": t("metric") }, data.metrics.map((name) => h("button", { "data-key": `metric_${name}`, "aria-pressed": String(name === metric), onclick: () => choose(name) }, name))),
     note && h("p", { class: "quiet why" }, note),
-    table([t("slice"), t("counted_users"), t("current"), t("candidate"), t("difference"), "", t("verdict")], rows.map(slice), `${t("slices")}: ${metric}`, "slices"),
+    table([t("slice"), t("data_users"), t("current"), t("candidate"), t("difference"), "", t("verdict")], rows.map(slice), `${t("slices")}: ${metric}`, "slices"),
   ];
 }
 
@@ -65,11 +64,14 @@ function slice(one) {
 function ranking(data, release) {
   return [
     either(data.lists, lists),
-    data.shadow.length > 0 && [h("h3", {}, t("shadow_found")), h("div", { class: "checks" }, h("ul", {}, data.shadow.map((check) => row(check, "answers"))))],
+    data.shadow.length > 0 && [h("h3", {}, t("shadow_found")), h("dl", { class: "figures" }, data.shadow.map(live))],
     h("h3", {}, t("movers")),
     either(data.movers, (found) => movers({ ...found, movers: found.movers.slice(0, 5) }, release.previous_run_id, release.run_id)),
   ];
 }
+
+/** A result on live traffic in one figure; its picture stands where it was judged. */
+const live = (check) => h("div", {}, h("dt", {}, sign(check.verdict, check.blocks), check.check), h("dd", { class: "figure" }, check.found), h("dd", { class: "quiet" }, `${t("wanted")} ${check.wanted}`, check.samples !== "–" && ` · ${check.samples} ${t("counted_answers")}`));
 
 function lists(data) {
   const figures = [

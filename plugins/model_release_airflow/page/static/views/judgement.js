@@ -36,8 +36,7 @@ function group(name, checks, counted) {
   );
 }
 
-/** One result: its name, its interval in a picture, its figures, and why. */
-export function row(check, counted) {
+function row(check, counted) {
   const name = check.subject ? `${check.check} ${check.subject}` : check.check;
   const figures = `${check.found}, ${t("wanted")} ${check.wanted}`;
   const label = `${name}: ${t(`verdict_${check.verdict}`)}. ${figures}`;
