@@ -12,7 +12,16 @@ from model_release.policy.base import RESERVED
 from model_release.report import figures
 from model_release.verdict import CheckResult, Decision
 
-_SHOWN_ELSEWHERE = {"name", "kind"}
+_LEFT_OUT = {
+    "name",
+    "kind",
+    "count",
+    "of",
+    "query",
+    "samples",
+    "users",
+    "histogram",
+}  # shown elsewhere, and long queries
 
 
 class UsedCheck(Frozen):
@@ -113,8 +122,8 @@ def _confidences(results: Iterable[CheckResult]) -> Iterator[float]:
 
 
 def said(check: CheckPolicy) -> str:
-    """Return what a policy says of a check, as ``key: value`` in its own order; what it leaves as it is by default is left out."""
-    given: Mapping[str, Any] = check.model_dump(mode="json", exclude_defaults=True, exclude=_SHOWN_ELSEWHERE)
+    """Return what a policy says of a check, as ``key: value`` in its own order; without queries and defaults."""
+    given: Mapping[str, Any] = check.model_dump(mode="json", exclude_defaults=True, exclude=_LEFT_OUT)
     return "; ".join(f"{key}: {_text(value)}" for key, value in given.items())
 
 

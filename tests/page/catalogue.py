@@ -25,8 +25,10 @@ ITEMS = tuple(f"i{number:03}" for number in range(1, len(NAMES) + 1))
 USERS = ("u1", "u2", "用户三", *(f"customer-{number}" for number in range(4, 25)))
 
 
-def publish_shop_run(paths: ReleasePaths, run_id: str, *, seed: int, as_of: dt.datetime, algorithm: str) -> None:
-    """Publish a run whose lists differ a little from those of the run with the seed before."""
+def publish_shop_run(
+    paths: ReleasePaths, run_id: str, *, seed: int, as_of: dt.datetime, algorithm: str, first_name: str = NAMES[0]
+) -> None:
+    """Publish a run whose lists differ a little from those of the run with the seed before; ``first_name``: of an item."""
     rng = np.random.default_rng(7)
     taste = rng.standard_normal((len(USERS), len(ITEMS)))
     popular = rng.standard_normal(len(ITEMS))
@@ -45,7 +47,7 @@ def publish_shop_run(paths: ReleasePaths, run_id: str, *, seed: int, as_of: dt.d
                 np.int32
             ),
             popular=np.argsort(-popular).astype(np.int32),
-            item_names=NAMES,
+            item_names=(first_name, *NAMES[1:]),
         )
         _record(folder)
         found = manifest_of(run_id, ServingFormat(format="ranked_lists"), store.entries(folder), seed=seed, as_of=as_of)

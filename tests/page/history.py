@@ -31,8 +31,9 @@ HOSTILE = "<img src=x onerror=\"document.title='owned'\"><script>document.title=
 class Past:
     """Writes registry, ledger, runs and decisions as the DAGs would have, at times of its own."""
 
-    def __init__(self, paths: ReleasePaths) -> None:
+    def __init__(self, paths: ReleasePaths, *, hostile: bool = False) -> None:
         self.paths = paths
+        self.names = {"first_name": HOSTILE} if hostile else {}
         self.registry = FileRegistry(paths)
         self.ledger = FileLedger(paths)
         self.runs = 0
@@ -51,7 +52,7 @@ class Past:
         self.runs += 1
         run_id = f"{at:%Y%m%d}-{algorithm}-{self.runs:08x}"
         release_id = release_id_for(PIPELINE, f"scheduled__{at:%Y-%m-%dT%H:%M:%S+00:00}")
-        publish_shop_run(self.paths, run_id, seed=self.runs, as_of=at, algorithm=algorithm)
+        publish_shop_run(self.paths, run_id, seed=self.runs, as_of=at, algorithm=algorithm, **self.names)
         digest = RunStore(self.paths).manifest_sha256(run_id)
         self.change(
             lambda state: transitions.register(
@@ -198,7 +199,7 @@ def online(delta: float, answers: int = 42_000) -> list[CheckResult]:
 
 def write_history(paths: ReleasePaths, now: dt.datetime, *, hostile: bool = True) -> Past:
     """Write five weeks that end with a canary under way; with ``hostile``, texts that are no HTML."""
-    past = Past(paths)
+    past = Past(paths, hostile=hostile)
     start = (now - 36 * DAY).replace(hour=3, minute=30, second=0, microsecond=0)
     for week, delta in enumerate((0.0, 0.004, -0.02, 0.006, 0.002)):
         at = start + week * 7 * DAY

@@ -110,7 +110,7 @@ def test_in_airflows_navigation_after_logging_in(shop: Site, chromium: Browser) 
         page.wait_for_url("**/dags/recommendation_pipeline/runs/**")
 
 
-@pytest.mark.parametrize("view", ["now", "trial", "failed", "compare"])
+@pytest.mark.parametrize("view", ["now", "trial", "failed", "compare", "lists"])
 def test_what_is_no_html_is_shown_as_text(shop: Site, visit: Open, view: str) -> None:
     """An alert, a reason and a message that hold scripts: they are read by people, and run by nobody."""
     page = visit(views(shop)[view])
@@ -118,12 +118,12 @@ def test_what_is_no_html_is_shown_as_text(shop: Site, visit: Open, view: str) ->
     page.wait_for_timeout(300)
     assert page.title() == "Releases"
     assert page.locator("main img, main script").count() == 0
-    if view in {"now", "failed"}:
+    if view in {"now", "failed", "lists"}:
         expect(page.get_by_text(HOSTILE).first).to_be_visible()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("view", ["now", "trial", "failed", "compare"])
+@pytest.mark.parametrize("view", ["now", "trial", "released", "failed", "lists"])
 def test_axe_finds_nothing_serious(shop: Site, visit: Open, view: str, theme: str) -> None:
     page = visit(views(shop)[view], theme=theme)
     ready(page)
@@ -145,7 +145,7 @@ def test_the_dialog_is_accessible(visit: Open) -> None:
 
 
 @pytest.mark.parametrize("lang", ["en", "zh-CN"])
-@pytest.mark.parametrize("view", ["now", "trial", "compare"])
+@pytest.mark.parametrize("view", ["now", "trial", "released", "lists"])
 def test_nothing_sticks_out_of_a_telephone(shop: Site, visit: Open, view: str, lang: str) -> None:
     page = visit(views(shop)[view], width=390, lang=lang)
     ready(page)

@@ -142,7 +142,7 @@ class TestDays:
         promises = page.get_by_role("region", name="Promised against observed")
         expect(promises.locator("figure.strip")).to_have_count(3)
         expect(promises.locator("li", has_text="recall_at_20").locator("figure.strip circle")).to_have_count(12)
-        expect(promises).to_contain_text("1 of these days were not reconciled")
+        expect(promises).to_contain_text("Days without a reconciliation that can be read: 1")
 
 
 class TestAddresses:

@@ -76,7 +76,7 @@ const live = (check) => h("div", {}, h("dt", {}, sign(check.verdict, check.block
 function lists(data) {
   const figures = [
     ["overlap", number(data.overlap), t("overlap_of", { depth: data.depth })],
-    ["rbo", number(data.rbo), t("rbo_of", { depth: data.depth })],
+    ["rbo", number(data.rbo), t("rbo_of")],
     ["tau", data.popular_tau === undefined ? "–" : number(data.popular_tau), t("tau_of", { shared: data.popular_shared, n: data.popular })],
   ];
   return [

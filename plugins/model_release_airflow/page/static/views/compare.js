@@ -105,7 +105,7 @@ export function movers(data, left, right) {
   const place = (value) => (value === undefined ? `> ${data.depth}` : String(value));
   const rows = data.movers.map((one) => {
     const by = (one.left ?? data.depth + 1) - (one.right ?? data.depth + 1);
-    return h("tr", {}, h("th", { scope: "row" }, item(one)), h("td", {}, place(one.left)), h("td", {}, place(one.right)), h("td", { class: by > 0 ? "up" : "down" }, by > 0 ? `▲ ${by}` : `▼ ${-by}`));
+    return h("tr", {}, h("th", { scope: "row" }, item(one)), h("td", {}, place(one.left)), h("td", {}, place(one.right)), h("td", { class: by > 0 ? "up" : "down" }, by > 0 ? `▲\u00a0${by}` : `▼\u00a0${-by}`));
   });
   return [h("p", { class: "quiet" }, t("movers_of", { depth: data.depth, n: data.unchanged })), rows.length > 0 && table([t("item"), left, right, ""], rows, t("movers"))];
 }
@@ -151,7 +151,7 @@ function beside(left, right) {
     if (!one) return h("td", {});
     const other = places[1 - side].get(one.item_id);
     const by = other === undefined ? undefined : other - rank;
-    const change = side === 1 && by ? h("span", { class: by > 0 ? "up" : "down" }, by > 0 ? `▲ ${by}` : `▼ ${-by}`) : null;
+    const change = side === 1 && by ? h("span", { class: by > 0 ? "up" : "down" }, by > 0 ? `▲\u00a0${by}` : `▼\u00a0${-by}`) : null;
     return h("td", { class: other === undefined ? "alone" : "" }, item(one), change && [" ", change], other === undefined && [" ", h("span", { class: "tag" }, t("only_here"))]);
   };
   const heading = (side) => (side.state === "ok" ? [side.data.run_id, !side.data.known && h("span", { class: "quiet" }, ` ${t("unknown_user")}`)] : "–");

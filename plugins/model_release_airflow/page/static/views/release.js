@@ -49,8 +49,9 @@ export function ledger(part) {
       t("ledger"),
       table(
         ["", "", t("act_run"), t("generation"), "", t("by")],
-        steps.map((step) => h("tr", {}, h("td", { class: "nowrap" }, time(step.at)), h("td", { class: "nowrap" }, h("span", { class: `step ${tone(step)}` }, said(step))), h("td", { class: "nowrap run" }, step.run_id ?? ""), h("td", {}, step.generation ?? ""), h("td", { class: "why" }, step.reason), h("td", { class: "quiet nowrap" }, by(step, one)))),
+        steps.map((step) => h("tr", {}, h("td", { class: "nowrap" }, time(step.at)), h("td", { class: "nowrap" }, h("span", { class: `step ${tone(step)}` }, said(step))), h("td", { class: "nowrap run" }, step.run_id ?? ""), h("td", { class: "made", title: t("generation") }, step.generation ?? ""), h("td", { class: "why" }, step.reason), h("td", { class: "quiet nowrap" }, by(step, one)))),
         t("ledger"),
+        "ledger",
       ),
     ),
   ];
