@@ -150,7 +150,7 @@ class TestQualityHistory:
             result(str(wanted), "data_quality", subject="items", value=91, limit=wanted, direction="at_least")
             for wanted in (50, 90)
         )
-        (line,) = quality_history([decision(lax, dry, strict)]).tables
+        (line,) = quality_history([decision(strict, dry, lax)]).tables
         assert line.points[0].wanted == 90
 
     def test_no_score_is_not_made_one(self) -> None:
@@ -289,7 +289,9 @@ class TestGraph:
         assert "range_input=6300s" in link
         assert " " not in link
 
-    @pytest.mark.parametrize("base", ["javascript:alert(1)", "prometheus:9090", "http://me:secret@host", "//host", ""])
+    @pytest.mark.parametrize(
+        "base", ["javascript:alert(1)", "prometheus:9090", "http://me:secret@host", "//host", "ftp://host", ""]
+    )
     def test_what_a_browser_must_not_open_is_no_link(self, base: str) -> None:
         with pytest.raises(ConfigurationError) as caught:
             graph_link(base, NOW, NOW)
