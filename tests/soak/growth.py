@@ -9,8 +9,6 @@ from pathlib import Path
 KINDS = ("rss_mib", "descriptors", "threads", "gone_files")
 # What is measured may end above where it began by so much, and no more: noise, not a leak.  A leak of one descriptor, thread
 # or mapped file per round shows after these many rounds; one of memory, of 4 MiB times workers, too.
-# Beside it, a worker keeps the counters of each pair of runs that was in a shadow trial until it restarts: known, see the page.
-KNOWN_MIB_PER_TRIAL = 0.07
 ALLOWED = {"rss_mib": 4.0, "descriptors": 3.0, "threads": 1.0, "gone_files": 2.0, "disk_kib": 8.0, "runs": 1.0}
 
 
@@ -49,16 +47,11 @@ def growth(values: Sequence[float]) -> float:
     return slope(values[len(values) // 3 :]) * (len(values) - len(values) // 3)
 
 
-def leaks(series: Mapping[str, Sequence[float]], *, workers: int = 0) -> list[str]:
-    """Return what grows by more than is allowed, for people; the last part of a series' name is its kind.
-
-    ``workers`` of a replica each saw one shadow trial in each round.
-    """
+def leaks(series: Mapping[str, Sequence[float]]) -> list[str]:
+    """Return what grows by more than is allowed, for people; the last part of a series' name is its kind."""
     found = []
     for name, values in series.items():
-        kind = name.rpartition(" ")[2]
-        known = KNOWN_MIB_PER_TRIAL * workers * (len(values) - len(values) // 3) if kind == "rss_mib" else 0.0
-        grown, allowed = growth(values), ALLOWED[kind] + known
+        grown, allowed = growth(values), ALLOWED[name.rpartition(" ")[2]]
         if not grown <= allowed:
             found.append(f"{name} grew by {grown:.1f}, allowed are {allowed:g}")
     return found
