@@ -10,19 +10,34 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from model_release import registry as transitions
+from model_release.adapters.decisions import write_decision
 from model_release.adapters.files import write_atomic
 from model_release.contract import ModelsReport, WorkerReport, utc_now
 from model_release.ledger import Event, LedgerEntry
 from model_release.paths import ReleasePaths
 from model_release.registry import Registry
+from model_release.verdict import Decision, Verdict
+from tests.page.history import floor
+from tests.page.yesterday import write_days_before, write_yesterday
 
-ENTRIES, RUNS, REPLICAS, WORKERS = 10_000, 500, 50, 4
+ENTRIES, RUNS, REPLICAS, WORKERS, DECISIONS = 10_000, 500, 50, 4, 30
 _STORY = (Event.REGISTERED, Event.GATE_DECIDED, Event.COMMITTED, Event.RELEASED, Event.VERIFIED)
 RELEASES = ENTRIES // len(_STORY)
 
 
+def _decision(number: int, now: dt.datetime) -> Decision:
+    """Return the decision of the release that began last but ``number``."""
+    results = [floor("data-quality", 96.0, 90.0, kind="data_quality", subject=f"table_{table}") for table in range(5)]
+    release = RELEASES - 1 - number
+    return Decision(
+        verdict=Verdict.PASS, run_id="run-0001", against="run-0000", no_baseline=False, release_id=f"p:run__{release}", generation=1,
+        decided_at=now - number * dt.timedelta(minutes=100), policy_name="p", policy_sha256="0" * 64, code_version="1",
+        results=tuple(results), summary="",
+    )  # fmt: skip
+
+
 def write_large(paths: ReleasePaths) -> Registry:
-    """Write registry and ledger; return the former."""
+    """Write registry, ledger, the last decisions, and days that were reconciled; return the registry."""
     now = utc_now()
     state = Registry()
     for number in range(RUNS):
@@ -41,6 +56,10 @@ def write_large(paths: ReleasePaths) -> Registry:
         )  # fmt: skip
         lines.append(entry.model_dump_json())
     write_atomic(paths.ledger, "\n".join([*lines, ""]))
+    write_yesterday(paths, now, "run-0000")
+    write_days_before(paths, now, lambda _: "run-0000")
+    for number in range(DECISIONS):
+        write_decision(paths, _decision(number, now))
     return state
 
 

@@ -48,6 +48,9 @@ def test_the_first_view_of_a_long_history_is_small_and_quick(login: Login, page:
     began = time.process_time()
     again = look(client, page, tags)
     second = time.process_time() - began
+    health = client.get(f"{page}/api/health").json()
+    assert [len(line["points"]) for line in health["history"]["data"]["tables"]] == [20] * 5
+    assert len(health["days"]["data"]["strips"][0]["points"]) == 12
     assert size < 300_000  # measured: see docs/benchmarks.md
     assert first < 2.0
     assert again == 0

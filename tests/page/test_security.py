@@ -85,6 +85,7 @@ EXPECTED = {
     ("GET", "/api/health"): "reader",
     ("GET", "/api/timeline"): "reader",
     ("GET", "/api/releases/{release_id}"): "reader",
+    ("GET", "/api/releases/{release_id}/behind"): "reader",
     ("GET", "/api/dag-run"): "reader",
     ("GET", "/api/runs"): "reader",
     ("GET", "/api/compare"): "reader",
