@@ -45,7 +45,7 @@ def compared(frame: FrameLocator, before: str, released: str) -> None:
         expect(frame.get_by_role("columnheader", name=run_id).first).to_be_visible()
     frame.get_by_role("textbox", name="User id").fill("u1")
     frame.get_by_role("button", name="Show lists").click()
-    expect(frame.locator(".lists ol")).to_have_count(2, timeout=30_000)
+    expect(frame.locator("main [aria-live=polite] table")).to_be_visible(timeout=30_000)
     frame.get_by_role("link", name="Now").click()
 
 

@@ -107,7 +107,7 @@ def test_nothing_of_what_is_said_runs(real: RealSite, poisoned_page: Page, view:
     if view == "compare":
         poisoned_page.get_by_role("textbox", name="User id").fill("u1")
         poisoned_page.get_by_role("button", name="Show lists").click()
-        expect(poisoned_page.locator(".lists ol")).to_have_count(2)
+        expect(poisoned_page.locator("main [aria-live=polite] table")).to_be_visible()
     nothing_ran(poisoned_page)
 
 
