@@ -250,5 +250,6 @@ def _check(found: Sequence[str], k: int) -> None:
 def _yield_to_others() -> None:
     """Lower the priority of this thread alone, where the system can do that; a refusal is no harm."""
     if sys.platform == "linux":
+        thread = threading.get_native_id()
         with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+            os.setpriority(os.PRIO_PROCESS, thread, max(_NICENESS, os.getpriority(os.PRIO_PROCESS, thread)))

@@ -76,8 +76,12 @@ trap 'exit 130' INT TERM
 engine_start
 case $story in
 release-script | systemd)
+    tags=(v1 v2 v3)
+    if [[ $story == release-script ]]; then
+        tags+=(never-healthy never-starts)
+    fi
     registry_start
-    server_images
+    server_images "${tags[@]}"
     server_make
     env_file=$SERVER/.env
     ;;&

@@ -4,7 +4,7 @@
 #
 #   server_check     say what is missing, status 1
 #   registry_start   a registry, in the containers' network; engine_stop ends it
-#   server_images    the images of docker-compose.yaml there, and the project's own with the tags of tests/containers/release_script.py
+#   server_images TAG...  the images of docker-compose.yaml there, and the project's own with these tags
 #   server_make      a checkout with an .env, in $SERVER
 #   systemd_start    a container with systemd and cron, with the units of deploy/systemd/
 
@@ -57,7 +57,7 @@ server_images() {
     for image in library/postgres:17-bookworm library/redis:7.2-bookworm library/haproxy:3.0-bookworm; do
         push "docker.io/$image" "${image#library/}"
     done
-    for tag in v1 v2 never-healthy never-starts v3; do
+    for tag in "$@"; do
         for part in airflow recommendation-api; do
             line=''
             case $tag,$part in

@@ -99,9 +99,7 @@ class ReleaseScript(Scene):
         said = script.ended(FAILED)
         self._serves(run, before)
         why = next(line for line in said.splitlines() if "FAILED" in line).partition("FAILED: ")[2]
-        self.tell(
-            f"--tag {tag}, {what}: status {FAILED} after {script.seconds:.0f} s ({why}); {run} is served all the time"
-        )
+        self.tell(f"--tag {tag}, {what}: status {FAILED} after {script.seconds:.0f} s ({why}); everybody serves {run}")
 
     def _rejected(self, tag: str, run: str) -> None:
         self.stack.trigger(PIPELINE, "popular", {"algorithm": "popular"})

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from tests.containers.scene import PIPELINE, REPLICAS, Scene
 from tests.containers.stack import API, StackError, wait
+from tests.containers.visitors import Visitors
 
 CONTAINER = "systemd"  # scripts/podman/server.sh starts it
 STACK, DEPLOY, TIMER = "model-release.service", "model-release-deploy.service", "model-release-deploy.timer"
@@ -34,7 +35,9 @@ class Systemd(Scene):
         self.arrived()
         self.stack.turn_on(PIPELINE)
         first = self._by_timer("v2")
-        self._by_cron("v3", first)
+        with Visitors() as visitors:
+            self._by_cron("v3", first)
+        self.nobody_lost(visitors)
         self._inside("systemctl", "stop", STACK)
         left = [one.service for one in self.stack.containers() if one.pid]
         self.tell(f"systemctl stop {STACK}: {len(left)} of {len(self.stack.containers())} containers still run")

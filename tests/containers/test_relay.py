@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import importlib.util
 import json
 from pathlib import Path
@@ -14,8 +13,12 @@ import pytest
 from tests.deploy.compose import PROJECT
 
 NAMES = ["model-release_state", "model-release_release"]
-IDS = [hashlib.sha256(name.encode()).hexdigest() for name in NAMES]
-BODY = json.dumps([{"Name": "x", "Id": one} for one in [*IDS, "0" * 64]]).encode()
+IDS = [f"{number}a" * 32 for number in range(len(NAMES))]
+OTHER = ("bridge", "0" * 64)
+BODY = json.dumps(
+    [{"Name": name, "Id": one, "Scope": "local"} for name, one in [*zip(NAMES, IDS, strict=True), OTHER]],
+    separators=(",", ":"),
+).encode()
 
 
 @pytest.fixture(scope="module")
@@ -54,12 +57,14 @@ async def through(relay: ModuleType, folder: Path, pieces: list[bytes]) -> tuple
 def test_ids_become_names_of_the_same_length(relay: ModuleType, tmp_path: Path, size: int) -> None:
     pieces = [BODY[at : at + size] for at in range(0, len(BODY), size)]
     asked, answer = asyncio.run(through(relay, tmp_path, pieces))
-    assert asked == f'"{IDS[0]}" is asked for'.encode()  # Podman knows both
+    assert asked == f'"{IDS[0]}" is asked for'.encode()
     assert len(answer) == len(BODY)
-    assert [one["Id"] for one in json.loads(answer)] == [*NAMES, "0" * 64]
+    assert [one["Id"] for one in json.loads(answer)] == [*NAMES, OTHER[1]]
 
 
-@pytest.mark.parametrize("end", [b'"', b'a "quoted', b'""', f'"{IDS[1][:40]}'.encode(), b"\x00\xff"])
+@pytest.mark.parametrize(
+    "end", [b'"', b'a "quoted', b'""', f'"Name":"{NAMES[1]}","Id":"{IDS[1][:40]}'.encode(), b"\x00\xff"]
+)
 def test_what_is_no_id_goes_by(relay: ModuleType, tmp_path: Path, end: bytes) -> None:
     _, answer = asyncio.run(through(relay, tmp_path, [b"bytes ", end]))
     assert answer == b"bytes " + end
