@@ -11,7 +11,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 declare -A package_of=(
     [prometheus]=prometheus [promtool]=prometheus [prometheus-alertmanager]=prometheus-alertmanager [amtool]=prometheus-alertmanager
     [prometheus-node-exporter]=prometheus-node-exporter [prometheus-blackbox-exporter]=prometheus-blackbox-exporter
-    [postgres]=postgresql [initdb]=postgresql [redis-server]=redis-server
+    [postgres]=postgresql [initdb]=postgresql [pg_dump]=postgresql [pg_restore]=postgresql [redis-server]=redis-server
 )
 tools=$PWD/.tools
 

@@ -2,30 +2,32 @@
 # From a tag to a release, on a server of your own: get the images, update the stack without losing a request, release a
 # model by it.  What fails takes the stack back to the tag from before.
 #
-#   scripts/release.sh --tag TAG [--build] [--deploy-only] [-- OPTIONS OF automate_release.py]
+#   scripts/release.sh --tag TAG [--build] [--deploy-only] [--if-new] [-- OPTIONS OF automate_release.py]
 #
 #   --build         build the images from this checkout instead of pulling them
 #   --deploy-only   update the stack, release nothing
+#   --if-new        do nothing if this tag, this commit and these options were the last that were released or rejected
 #
-# Exit status: 0 released (or deployed), 1 failed and back on the tag from before, 2 wrong usage or settings: nothing was
+# Exit status: 0 released (or deployed, or nothing new), 1 failed and back on the tag from before, 2 wrong usage or settings: nothing was
 # changed, 3 rejected by the gate, 4 the release goes on in Airflow (3 and 4: the stack stays on the new tag), 6 failed, and
 # the way back failed too: somebody has to look, 7 another one runs.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly API=recommendation-api
-readonly SETTINGS=.env LOCK=.release.lock
+readonly SETTINGS=.env LOCK=.release.lock LAST=.release.last
 readonly FAILED=1 USAGE=2 REJECTED=3 UNFINISHED=4 STUCK=6 BUSY=7
 
 say() { printf '%(%H:%M:%S)T %s\n' -1 "$*"; }
 refuse() { echo "release: $*" >&2 && exit "$USAGE"; }
 
-tag='' build=false deploy_only=false
+tag='' build=false deploy_only=false if_new=false
 while (($#)); do
     case $1 in
     --tag) (($# > 1)) || refuse "--tag needs a value"; tag=$2 && shift 2 ;;
     --build) build=true && shift ;;
     --deploy-only) deploy_only=true && shift ;;
+    --if-new) if_new=true && shift ;;
     --help | -h) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0" && exit ;;
     --) shift && break ;;
     *) refuse "unknown option $1; --help says which there are" ;;
@@ -38,6 +40,11 @@ command -v docker >/dev/null || refuse "docker is not installed"
 exec 9>"$LOCK"
 flock --nonblock 9 || { echo "release: another one runs" >&2 && exit "$BUSY"; }
 
+asked="$tag $(git rev-parse HEAD 2>/dev/null || true) $*"
+if $if_new && [[ $asked == "$(cat "$LAST" 2>/dev/null)" ]]; then
+    say "nothing new: $tag was released with this commit"
+    exit
+fi
 previous=$(sed -n 's/^TAG=//p' "$SETTINGS" | tail -1)
 
 # compose TAG ARGUMENTS...: the variable goes before .env
@@ -118,6 +125,12 @@ remember() {
     mv "$SETTINGS.new" "$SETTINGS"
 }
 
+# What was decided by the gate is not asked for again by --if-new.
+decided() {
+    remember "$tag"
+    printf '%s\n' "$asked" >"$LAST"
+}
+
 go_back() {
     if [[ -z $previous || $previous == "$tag" ]]; then
         say "FAILED: $1; there is no other tag to go back to"
@@ -144,8 +157,8 @@ say "release"
 status=0
 release "$@" || status=$?
 case $status in
-0) remember "$tag" && say "released with $tag" ;;
-"$REJECTED") remember "$tag" && say "rejected by the gate: users keep their run; the stack stays on $tag" ;;
+0) decided && say "released with $tag" ;;
+"$REJECTED") decided && say "rejected by the gate: users keep their run; the stack stays on $tag" ;;
 "$UNFINISHED") remember "$tag" && say "not ended in time: it goes on in Airflow; the stack stays on $tag" ;;
 *) go_back "the release ended with status $status" ;;
 esac

@@ -11,13 +11,15 @@
 # - raising resource limits needs a right that is often not there: scripts/podman/runc leaves them out
 # - crun wants one kind of cgroups: runc, with the limits of memory in force
 # - without systemd nothing runs health checks: health_checks does
+# - Podman tells names for ids of networks, and Compose would make every container anew each time: scripts/podman/relay.py
 # - the machine's firewall may not be ours to write: the containers' networks live in a network namespace of their own
 
 ENGINE=${ENGINE:-$PWD/.cache/podman}
 NETNS=${NETNS:-model-release}
 readonly ENGINE NETNS
 export CONTAINERS_CONF=$ENGINE/containers.conf CONTAINERS_STORAGE_CONF=$ENGINE/storage.conf
-export DOCKER_HOST=unix://$ENGINE/podman.sock
+export CONTAINERS_REGISTRIES_CONF=$ENGINE/registries.conf
+export DOCKER_HOST=unix://$ENGINE/docker.sock
 
 engine_check() {
     local program missing=()
@@ -53,6 +55,8 @@ runtime = "few-rights"
 [engine.runtimes]
 few-rights = ["$PWD/scripts/podman/runc"]
 END
+    # one on this machine, which only scripts/podman/server.sh starts
+    printf '[[registry]]\nlocation = "127.0.0.1:5000"\ninsecure = true\n' >"$CONTAINERS_REGISTRIES_CONF"
     # before the first call: podman keeps what it found then
     cat >"$CONTAINERS_STORAGE_CONF" <<END
 [storage]
@@ -74,19 +78,29 @@ health_checks() {
     done
 }
 
+# engine_socket NAME: wait until it is there
+engine_socket() {
+    local try
+    for try in {1..100}; do
+        [[ -S $ENGINE/$1.sock ]] && return
+        sleep 0.1
+    done
+    echo "$1 does not start after $try tries: $ENGINE/*.log" >&2
+    return 1
+}
+
 engine_start() {
     engine_configure
     ip netns list | grep -qw "$NETNS" || ip netns add "$NETNS"
     ip -n "$NETNS" link set lo up
-    rm -f "$ENGINE/podman.sock"
-    setsid nsenter --net="/run/netns/$NETNS" podman system service --time 0 "$DOCKER_HOST" >"$ENGINE/service.log" 2>&1 &
+    rm -f "$ENGINE"/{podman,docker}.sock
+    setsid nsenter --net="/run/netns/$NETNS" podman system service --time 0 "unix://$ENGINE/podman.sock" >"$ENGINE/service.log" 2>&1 &
     echo $! >"$ENGINE/service.pid"
-    local try
-    for try in {1..100}; do
-        [[ -S $ENGINE/podman.sock ]] && break
-        sleep 0.1
-    done
-    [[ -S $ENGINE/podman.sock ]] || { echo "podman does not start after $try tries: $ENGINE/service.log" >&2; return 1; }
+    engine_socket podman || return
+    setsid python3 scripts/podman/relay.py "$ENGINE/docker.sock" "$ENGINE/podman.sock" \
+        model-release_{state,metrics,release} >"$ENGINE/relay.log" 2>&1 &
+    echo $! >"$ENGINE/relay.pid"
+    engine_socket docker || return
     export -f health_checks
     setsid nsenter --net="/run/netns/$NETNS" bash -c health_checks >"$ENGINE/health.log" 2>&1 &
     echo $! >"$ENGINE/health.pid"
@@ -95,7 +109,7 @@ engine_start() {
 engine_stop() {
     local name pid
     [[ -f $CONTAINERS_CONF ]] || return 0
-    for name in health service; do
+    for name in health relay registry service; do
         if [[ -f $ENGINE/$name.pid ]]; then
             pid=$(<"$ENGINE/$name.pid")
             kill -- "-$pid" 2>/dev/null || true

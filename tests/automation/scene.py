@@ -75,6 +75,16 @@ def decision(verdict: str, reason: str = "worse by 0.08") -> dict[str, Any]:
     return made.model_dump(mode="json")
 
 
+def reject(airflow: Server, reason: str = "worse by 0.08") -> None:
+    """Let the gate say no to the next DAG run."""
+    airflow.states = ["failed"]
+    airflow.tasks = [[task("quality_gate", "failed", end=1), task("close_release", "success", end=2)]]
+    airflow.left = {
+        ("quality_gate", "rejection"): decision("fail", reason),
+        ("close_release", "return_value"): {"release_id": "r", "phase": "rejected"},
+    }
+
+
 def released(mode: str = "primary", generation: int = 4) -> dict[tuple[str, str], Any]:
     """What the tasks of a released run left."""
     return {

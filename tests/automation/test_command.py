@@ -9,8 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.automation.scene import COMMIT, DAG_RUN, DONE, RUN, Scene, decision, released, task
-from tests.fakes_airflow import PASSWORD, Server
+from tests.automation.scene import COMMIT, DAG_RUN, DONE, RUN, Scene, decision, reject, released, task
+from tests.fakes_airflow import PASSWORD
 
 Capture = pytest.CaptureFixture[str]
 
@@ -18,15 +18,6 @@ Capture = pytest.CaptureFixture[str]
 @pytest.fixture
 def scene() -> Scene:
     return Scene()
-
-
-def reject(airflow: Server, reason: str = "worse by 0.08") -> None:
-    airflow.states = ["failed"]
-    airflow.tasks = [[task("quality_gate", "failed", end=1), task("close_release", "success", end=2)]]
-    airflow.left = {
-        ("quality_gate", "rejection"): decision("fail", reason),
-        ("close_release", "return_value"): {"release_id": "r", "phase": "rejected"},
-    }
 
 
 def test_a_release_is_asked_for_followed_and_proved(scene: Scene, capsys: Capture) -> None:

@@ -31,7 +31,7 @@ class StackError(AssertionError):
 
 @dataclass(frozen=True)
 class Container:
-    """One container: its id, its service, the process that it began with (0: it is not running), its address."""
+    """One container: id, service, the process that it began with (0: it is not running), address, health, image's name."""
 
     id: str
     service: str
@@ -39,6 +39,7 @@ class Container:
     address: str
     health: str
     restarts: int
+    image: str
 
 
 @dataclass
@@ -48,10 +49,12 @@ class Stack:
     Attributes:
         secrets: folder of its secrets.
         settings: the file that takes the place of .env.
+        folder: the checkout whose docker-compose.yaml it is.
     """
 
     secrets: Path
     settings: Path
+    folder: Path = PROJECT
     rest: httpx.Client = field(default_factory=lambda: httpx.Client(base_url=f"{AIRFLOW}/api/v2", timeout=30))
 
     def compose(self, *arguments: str) -> str:
@@ -60,7 +63,8 @@ class Stack:
         Raises:
             StackError: it failed.
         """
-        command = [str(COMPOSE), "--project-directory", str(PROJECT), "--file", str(PROJECT / "docker-compose.yaml")]
+        command = [str(COMPOSE), "--project-directory", str(self.folder)]
+        command += ["--file", str(self.folder / "docker-compose.yaml")]
         command += ["--env-file", str(self.settings), *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=COMPOSE_SECONDS)
         if done.returncode != 0:
@@ -81,12 +85,15 @@ class Stack:
         """End everything in a container at once, as a crash would; its engine does not know that it was meant."""
         os.kill(container.pid, signal.SIGKILL)
 
+    def token(self, user: str) -> str:
+        """Log in to Airflow; return what it gives ``admin`` or ``viewer`` for their password."""
+        password = (self.secrets / f"airflow_{user}_password").read_text()
+        answer = httpx.post(f"{AIRFLOW}/auth/token", json={"username": user, "password": password}, timeout=60)
+        return str(answer.raise_for_status().json()["access_token"])
+
     def login(self) -> None:
-        """Log in to Airflow."""
-        password = (self.secrets / "airflow_admin_password").read_text()
-        answer = httpx.post(f"{AIRFLOW}/auth/token", json={"username": "admin", "password": password}, timeout=60)
-        answer.raise_for_status()
-        self.rest.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+        """Log in to Airflow as who may do everything."""
+        self.rest.headers["Authorization"] = f"Bearer {self.token('admin')}"
 
     def ask(self, path: str, **parameters: Any) -> Any:
         """Ask Airflow's REST API; an outage is None, since the scheduler's and the API server's are part of the story."""
@@ -96,9 +103,13 @@ class Stack:
                 return answer.json()
         return None
 
+    def turn_on(self, dag: str) -> None:
+        """Unpause a DAG."""
+        self.rest.patch(f"/dags/{dag}", json={"is_paused": False}).raise_for_status()
+
     def trigger(self, dag: str, name: str, conf: dict[str, Any]) -> None:
         """Turn a DAG on and begin a DAG run of it."""
-        self.rest.patch(f"/dags/{dag}", json={"is_paused": False}).raise_for_status()
+        self.turn_on(dag)
         body = {"dag_run_id": name, "logical_date": None, "conf": conf}
         answer = self.rest.post(f"/dags/{dag}/dagRuns", json=body)
         if not answer.is_success:
@@ -112,6 +123,11 @@ class Stack:
     def state(self, dag: str, name: str) -> str:
         """Return the state of a DAG run."""
         return str((self.ask(f"/dags/{dag}/dagRuns/{name}") or {}).get("state"))
+
+    def evaluated(self, dag: str, name: str) -> str:
+        """Return the run that a DAG run evaluated."""
+        path = f"/dags/{dag}/dagRuns/{name}/taskInstances/evaluate/xcomEntries/return_value"
+        return str(self.rest.get(path).raise_for_status().json()["value"]["run_id"])
 
     def served(self) -> list[str | None]:
         """Return the current run of every worker process of every replica; None for a replica that does not answer."""
@@ -161,4 +177,5 @@ def _container(entry: dict[str, Any]) -> Container:
             r"^$", "none", (entry["State"].get("Health") or entry["State"].get("Healthcheck") or {}).get("Status", "")
         ),
         restarts=entry["RestartCount"],
+        image=entry["ImageName"],
     )

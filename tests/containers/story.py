@@ -1,40 +1,20 @@
-"""A release on the stack in containers, one that loses a replica, a worker and the scheduler, and the way back."""
+"""A release on the stack in containers, one that loses a replica, a worker and the scheduler, and the Releases page."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
 
-from tests.containers.stack import API, Container, Stack, StackError, wait
+from tests.containers.dashboards import loaded
+from tests.containers.releases_page import ReleasesPage, look
+from tests.containers.scene import PIPELINE, REPLICAS, WEEKS, Scene
+from tests.containers.stack import API, Container, StackError, wait
 from tests.containers.visitors import Visitors
 
-PIPELINE, ROLLBACK = "recommendation_pipeline", "recommendation_rollback"
-WEEKS = ("2017-11-12", "2017-11-19")  # of the demo's data
-ENDED = {"success", "failed"}
-REPLICAS, PROCESSES = 3, 2
+LATCH, WATCHDOG = "recommendation_latch", "Watchdog"
 
 
-@dataclass
-class Story:
-    """What happened, and when.
-
-    Attributes:
-        stack: where it happens.
-        say: is told each line as it happens.
-        lines: seconds since the beginning, and what happened.
-    """
-
-    stack: Stack
-    say: Callable[[str], None]
-    lines: list[tuple[float, str]] = field(default_factory=list)
-    _zero: float = field(default_factory=time.monotonic)
-
-    def tell(self, what: str) -> None:
-        """Note what happened."""
-        seconds = time.monotonic() - self._zero
-        self.lines.append((seconds, what))
-        self.say(f"{seconds:7.1f} s  {what}")
+class Story(Scene):
+    """The proof of docs/production.md."""
 
     def run(self) -> None:
         """Carry it out.
@@ -42,52 +22,15 @@ class Story:
         Raises:
             StackError: something did not happen as it should.
         """
-        self._up()
-        first = self._release("first", WEEKS[0])
-        with Visitors() as visitors:
+        self.up()
+        first = self.release("first", {"as_of": WEEKS[0]})
+        page, viewer = ReleasesPage(self.stack, "admin"), ReleasesPage(self.stack, "viewer")
+        with Visitors() as visitors, page, viewer:
             self._watched()
-            self._release_with_losses(WEEKS[1], first)
-            self._back(first)
-        asked = sum(visitors.answers.values()) + sum(visitors.lost.values())
-        lost = ", ".join(f"{count} x {what}" for what, count in visitors.lost.items()) or "none"
-        self.tell(f"{asked} requests went through the proxy since the first release; lost: {lost}")
-        if visitors.lost:
-            raise StackError(f"requests were lost: {lost}")
-
-    def down(self) -> None:
-        """Take everything down, volumes included."""
-        self.stack.compose("down", "--volumes", "--timeout", "20")
-        left = self.stack.containers()
-        self.tell(f"down; {len(left)} containers left")
-
-    def _up(self) -> None:
-        self.stack.compose("up", "--detach", "--no-build", "--pull", "never", "--wait", "--wait-timeout", "600")
-        running = [one for one in self.stack.containers() if one.pid]
-        self.tell(f"up: {len(running)} containers, each healthy")
-        self.stack.login()
-        wait("the DAG is known", lambda: self.stack.ask(f"/dags/{PIPELINE}") is not None, 180)
-
-    def _release(self, name: str, as_of: str) -> str:
-        self.stack.trigger(PIPELINE, name, {"as_of": as_of})
-        self.tell(f"{PIPELINE} is triggered, on data before {as_of}")
-        return self._released(name)
-
-    def _released(self, name: str) -> str:
-        wait(f"{name} ends", lambda: self.stack.state(PIPELINE, name) in ENDED, 900)
-        tasks = self.stack.tasks(PIPELINE, name)
-        if self.stack.state(PIPELINE, name) != "success":
-            raise StackError(f"{name} failed: { {one: task['state'] for one, task in tasks.items()} }")
-        value = self.stack.ask(f"/dags/{PIPELINE}/dagRuns/{name}/taskInstances/evaluate/xcomEntries/return_value")
-        run = str(value["value"]["run_id"])
-        self._all_serve(run, 60)
-        tries = {one: task["try_number"] for one, task in tasks.items() if task["try_number"] > 1}
-        again = f"; tried more than once: {tries}" if tries else ""
-        self.tell(f"released: {run} is served by every process of every replica{again}")
-        return run
-
-    def _all_serve(self, run: str, seconds: float) -> None:
-        expected = [run] * REPLICAS * PROCESSES
-        wait(f"everybody serves {run}", lambda: self.stack.served() == expected, seconds)
+            self._page_shows(page, viewer, first)
+            second = self._release_with_losses(WEEKS[1], first)
+            self._acted_from(page, first, second)
+        self.nobody_lost(visitors)
 
     def _watched(self) -> None:
         query = self.stack.query
@@ -101,7 +44,18 @@ class Story:
             "Prometheus sees every replica, Airflow's metrics, the parts of Airflow, the data's scores and the current run"
         )
 
-    def _release_with_losses(self, as_of: str, before: str) -> None:
+    def _page_shows(self, page: ReleasesPage, viewer: ReleasesPage, run: str) -> None:
+        boards, questions = loaded(self.stack)
+        self.tell(
+            f"Grafana's container has {boards} dashboards; Prometheus answers their {questions} questions from there"
+        )
+        look(page, viewer, run, REPLICAS)
+        page.acknowledge(WATCHDOG, "the proof on containers")
+        self.tell(
+            "the Releases page has registry, replicas, Prometheus, Alertmanager and ledger; acknowledging an alert silences it"
+        )
+
+    def _release_with_losses(self, as_of: str, before: str) -> str:
         name = "second"
         self.stack.trigger(PIPELINE, name, {"as_of": as_of})
         self.tell(f"{PIPELINE} is triggered again, on data before {as_of}; now things die")
@@ -110,8 +64,10 @@ class Story:
         self._kill(self.stack.containers(API)[0], f"a replica, which serves {before}")
         self._hostname(name, "evaluate")
         self._kill(self.stack.containers("airflow-scheduler")[0], "the scheduler, while the new run is evaluated")
-        if self._released(name) == before:
+        released = self.released(name)
+        if released == before:
             raise StackError("the second release trained nothing new")
+        return released
 
     def _hostname(self, name: str, task: str) -> str:
         """Wait until a task runs; return the name of the container where it does."""
@@ -134,12 +90,16 @@ class Story:
         wait(f"{container.service} comes back", is_back, 180)
         self.tell(f"{container.service} is back and healthy after {time.monotonic() - begun:.1f} s")
 
-    def _back(self, run: str) -> None:
-        name = "back"
-        self.stack.trigger(ROLLBACK, name, {"reason": "the proof on containers", "set_latch": False})
-        self.tell(f"{ROLLBACK} is triggered")
-        wait("the rollback ends", lambda: self.stack.state(ROLLBACK, name) in ENDED, 300)
-        if self.stack.state(ROLLBACK, name) != "success":
-            raise StackError(f"the rollback failed: {self.stack.tasks(ROLLBACK, name)}")
-        self._all_serve(run, 60)
-        self.tell(f"rolled back: {run} is served by every process of every replica again")
+    def _acted_from(self, page: ReleasesPage, first: str, second: str) -> None:
+        """Go back, allow releases again and release a run that is there, as the page's buttons do."""
+        dag, name = page.trigger("rollback", {"reason": "the proof on containers", "set_latch": True})
+        self.tell(f"{dag} is triggered from the Releases page")
+        self.done(dag, name)
+        self.all_serve(first)
+        if not page.part("desired")["data"].get("latch"):
+            raise StackError("the Releases page does not show the latch that the rollback set")
+        self.tell(f"rolled back: {first} is served by every process of every replica again; the latch is set")
+        self.done(LATCH, page.start(LATCH, {"action": "clear", "reason": "the proof on containers"}))
+        dag, name = page.trigger("release", {}, run_id=second)
+        self.tell(f"releases are allowed again; {dag} is triggered from the Releases page, for a run that is there")
+        self.released(name)

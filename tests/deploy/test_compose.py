@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -238,6 +239,22 @@ def test_the_example_of_settings_names_only_what_is_read() -> None:
     assert found["alert-bridge"]["environment"]["ALERT_BRIDGE_LOG_ONLY"] == "true"
     assert found["alert-bridge"]["environment"]["ALERT_BRIDGE_ROBOTS_FILE"] == ""
     assert found["airflow-worker"]["environment"]["PROMETHEUS_URL"] == "http://prometheus:9090"
+
+
+def test_the_releases_page_reaches_what_it_shows() -> None:
+    """The API server has the state, the addresses and the network of everything that the page asks."""
+    done = run("--env-file", str(PROJECT / ".env.example"), "config", "--format", "json")
+    found = json.loads(done.stdout)["services"]
+    server = found["airflow-apiserver"]
+    for variable, service in (("PROMETHEUS_URL", "prometheus"), ("ALERTMANAGER_URL", "alertmanager")):
+        address = urlsplit(server["environment"][variable])
+        assert address.hostname == service
+        assert set(server["networks"]) & set(found[service]["networks"])
+        assert address.port in {entry["target"] for entry in found[service]["ports"]}
+    assert set(server["networks"]) & set(found["recommendation-api"]["networks"])
+    assert "model_reload_token" in {entry["source"] for entry in server["secrets"]}
+    assert ("release-state", "/srv/release") in {(mount["source"], mount["target"]) for mount in server["volumes"]}
+    assert server["environment"]["AIRFLOW__API__BASE_URL"].startswith("http")
 
 
 def test_settings_have_the_names_that_programs_read() -> None:

@@ -110,6 +110,8 @@ def test_airflow_is_the_same_as_in_the_compose_file() -> None:
     assert values["volumeMounts"][0]["mountPath"] == home
     assert '"host": "recommendation-api", "port": 8000' in file.read_text()
     assert not {"fernetKey", "jwtSecret", "apiSecretKey"} & set(values)
+    assert values["config"]["api"]["base_url"].startswith("https://")  # else links name the pod's own localhost
+    assert {"PROMETHEUS_URL", "ALERTMANAGER_URL"} <= {entry["name"] for entry in values["env"]}
     pins = (PROJECT / "docker" / "requirements-airflow.txt").read_text()
     assert f"apache-airflow=={values['airflowVersion']} " in pins
 

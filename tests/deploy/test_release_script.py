@@ -8,21 +8,27 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.deploy.compose import PROJECT
 
 RELEASED, FAILED, USAGE, REJECTED, UNFINISHED, STUCK, BUSY = 0, 1, 2, 3, 4, 6, 7
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 OLD = ["old1", "old2", "old3"]
 
 # One line per call in $LOG, with the tag that was in force.  $FAIL: a pattern of the calls that fail, with $FAIL_STATUS.
-# Replicas are lines in $REPLICAS; those that a call adds are called after its tag and their place.
+# Replicas are lines in $REPLICAS; those that a call adds are called after its tag and a number.
 DOCKER = r"""#!/bin/bash
 line="${TAG:-} $*"
 echo "$line" >>"$LOG"
 if [[ $line =~ --scale\ recommendation-api=([0-9]+) ]]; then
-    while (($(wc -l <"$REPLICAS") < BASH_REMATCH[1])); do echo "$TAG-$(($(wc -l <"$REPLICAS") + 1))" >>"$REPLICAS"; done
+    while (($(wc -l <"$REPLICAS") < BASH_REMATCH[1])); do
+        number=$(($(cat "$REPLICAS.$TAG" 2>/dev/null || echo 3) + 1))
+        echo $number >"$REPLICAS.$TAG"
+        echo "$TAG-$number" >>"$REPLICAS"
+    done
 fi
 if [[ -n ${FAIL:-} && $line =~ $FAIL ]]; then exit "${FAIL_STATUS:-1}"; fi
 case $* in
@@ -78,7 +84,7 @@ def server(tmp_path: Path) -> Server:
     shutil.copy(PROJECT / "scripts" / "release.sh", tmp_path / "scripts")
     (tmp_path / ".env").write_text("API_REPLICAS=3\nTAG=v1\n")
     (tmp_path / "replicas").write_text("".join(f"{name}\n" for name in OLD))
-    for name, text in (("docker", DOCKER), ("git", "#!/bin/bash\necho 0123456789abcdef0123456789abcdef01234567\n")):
+    for name, text in (("docker", DOCKER), ("git", f"#!/bin/bash\necho {COMMIT}\n")):
         file = tmp_path / "bin" / name
         file.parent.mkdir(exist_ok=True)
         file.write_text(text)
@@ -192,6 +198,45 @@ def test_two_at_once_are_one(server: Server) -> None:
     assert done.returncode == BUSY
     assert server.calls == []
     assert server.release().returncode == RELEASED
+
+
+@pytest.mark.parametrize(("first", "status"), [({}, RELEASED), ({"FAIL": "automation", "FAIL_STATUS": "3"}, REJECTED)])
+def test_what_was_decided_is_not_asked_for_again_each_morning(
+    server: Server, first: dict[str, str], status: int
+) -> None:
+    """Else it would be followed again, and called a failure once the schedule has released something newer."""
+    assert server.release("--if-new", **first).returncode == status
+    before = server.calls
+    again = server.release("--if-new")
+    assert (again.returncode, server.calls) == (RELEASED, before)
+    assert "nothing new" in again.stdout
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        pytest.param({"tag": "v3"}, id="another tag"),
+        pytest.param({"arguments": ("--", "--mode", "shadow", "--rollout", "0.1")}, id="other options"),
+        pytest.param({"commit": "f" * 40}, id="another commit"),
+        pytest.param({"if_new": False}, id="not asked to be spared"),
+    ],
+)
+def test_what_is_new_is_released(server: Server, changed: dict[str, Any]) -> None:
+    assert server.release("--if-new").returncode == RELEASED
+    before = len(server.calls)
+    (server.folder / "bin" / "git").write_text(f"#!/bin/bash\necho {changed.get('commit', COMMIT)}\n")
+    spared = ["--if-new"] if changed.get("if_new", True) else []
+    assert server.release(*spared, *changed.get("arguments", ()), tag=changed.get("tag", "v2")).returncode == RELEASED
+    assert any("model_release.automation" in call for call in server.calls[before:])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fails"), [(("--deploy-only",), {}), ((), {"FAIL": "v2 compose exec .*automation"})]
+)
+def test_what_was_not_released_is_new(server: Server, arguments: tuple[str, ...], fails: dict[str, str]) -> None:
+    server.release(*arguments, **fails)
+    assert server.release("--if-new").returncode == RELEASED
+    assert server.tag == "v2"
 
 
 @pytest.mark.parametrize("tag", ["", "../x", "a b", "-x"])

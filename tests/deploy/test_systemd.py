@@ -45,7 +45,7 @@ def test_what_they_start_is_there() -> None:
     script = "scripts/release.sh --tag"
     deploy = read(PROJECT / "deploy" / "systemd" / "model-release-deploy.service")["Service"]
     assert deploy["WorkingDirectory"] == HOME
-    assert deploy["ExecStart"] == f"/usr/bin/bash {script} ${{TAG}}"
+    assert deploy["ExecStart"] == f"/usr/bin/bash {script} ${{TAG}} --if-new"
     assert (PROJECT / "scripts" / "release.sh").exists()
     statuses = re.findall(r"REJECTED=(\d) UNFINISHED=(\d)", (PROJECT / "scripts" / "release.sh").read_text())
     assert deploy["SuccessExitStatus"].split() == list(statuses[0])
@@ -58,4 +58,4 @@ def test_cron_says_the_same() -> None:
     calendar = read(PROJECT / "deploy" / "systemd" / "model-release-deploy.timer")["Timer"]["OnCalendar"]
     minute, hour = line.split()[:2]
     assert calendar.endswith(f"{int(hour):02d}:{int(minute):02d}")
-    assert f'cd {HOME} && . /etc/model-release/tag && bash scripts/release.sh --tag "$TAG"' in line
+    assert f'cd {HOME} && . /etc/model-release/tag && bash scripts/release.sh --tag "$TAG" --if-new' in line
