@@ -100,6 +100,16 @@ def dag_run_of(release_id: str, by: str) -> tuple[str, str] | None:
     return dag_id, dag_run_id
 
 
+def task_of(by: str) -> tuple[str, str] | None:
+    """Return DAG id and task id of the task that wrote an entry of the ledger; None: no task did.
+
+    Args:
+        by: who wrote it: ``airflow:<dag_id>/<task_id>``, and perhaps a person in brackets.
+    """
+    dag_id, slash, task_id = by.removeprefix("airflow:").partition(" ")[0].partition("/")
+    return (dag_id, task_id) if by.startswith("airflow:") and slash and dag_id and task_id else None
+
+
 def put_back_id(release_id: str) -> str:
     """Name the change that undoes a release, so that it is never taken for the release itself."""
     if len(release_id) <= _RELEASE_ID_LENGTH - len(_PUT_BACK):

@@ -25,7 +25,7 @@ from model_release.adapters.serving_formats import open_model
 from model_release.artifact import Manifest, ServedModel
 from model_release.command import DONE, attempt, checked, parser_of, usage
 from model_release.errors import RunNotFoundError
-from model_release.evidence import PER_USER_MARKS
+from model_release.evidence import NO_CURRENT, PER_USER_MARKS
 from model_release.identifiers import check_run_id
 from model_release.paths import ReleasePaths
 from pipeline.config import PipelineConfig, load_config
@@ -152,7 +152,7 @@ def _other(paths: ReleasePaths, store: RunStore, against: str | None, window: Wi
     if against == CURRENT:
         current = FileRegistry(paths).read().current
         if current is None:
-            return None, "no current run"
+            return None, NO_CURRENT
         against = current.run_id
     other = store.manifest(against)
     if other.trained_inside(window.start):

@@ -45,6 +45,7 @@ from recommendation_api.runtime import Runtime
 from recommendation_api.security import Caller, Guard, Right, caller
 from recommendation_api.settings import Settings
 from recommendation_api.shadow import Shadow
+from recommendation_api.shadow_counts import CountsInFiles
 from recommendation_api.worker import Worker
 
 _EMPTY = ReloadRequest()
@@ -62,7 +63,8 @@ class Application:
     def __init__(self, settings: Settings, runtime: Runtime | None = None, slot: int = 0) -> None:
         self.settings = settings
         self.runtime = runtime
-        self.metrics = Metrics(settings.outcome_types.split(","))
+        shadow_counts = CountsInFiles(runtime.shadow, slot) if runtime is not None else None
+        self.metrics = Metrics(settings.outcome_types.split(","), shadow_counts)
         self.arms = Arms(lambda: self.worker.serving)
         self.shadow = Shadow(self.metrics, settings.shadow_queue, lambda: self.worker.serving)
         self.overload = Overload(

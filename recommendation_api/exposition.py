@@ -85,6 +85,19 @@ def exposition(source: Collector, trials: Callable[[], Iterable[TrialStates]]) -
     return registry
 
 
+class _Together(Collector):
+    """What all workers counted: the client library's files, and those of shadow trials."""
+
+    def __init__(self, runtime: Runtime, shadow: Collector) -> None:
+        self._others = MultiProcessCollector(None, str(runtime.metrics))  # type: ignore[no-untyped-call]  # published without types
+        self._shadow = shadow
+
+    def collect(self) -> Iterator[Metric]:
+        """Read the files."""
+        yield from self._others.collect()  # type: ignore[no-untyped-call]  # published without types
+        yield from self._shadow.collect()
+
+
 class Exposition:
     """Renders the metrics of the whole replica.
 
@@ -99,7 +112,7 @@ class Exposition:
         state = ServedState(crew.reports, expected=crew.expected, readable=readable)
         counted: Collector = metrics.registry
         if runtime is not None:
-            counted = MultiProcessCollector(None, str(runtime.metrics))  # type: ignore[no-untyped-call]  # published without types
+            counted = _Together(runtime, metrics.shadow)
         self._registry = exposition(counted, crew.trials)
         self._registry.register(state)
 

@@ -9,6 +9,7 @@ from itertools import product
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from recommendation_api.arms import ARMS, UNKNOWN
+from recommendation_api.shadow_counts import CountsInMemory, PairCounts
 from recommendation_api.shadow_metrics import ShadowMetrics
 
 LATENCY_BUCKETS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)  # seconds
@@ -22,9 +23,10 @@ class Metrics:
 
     Args:
         outcome_types: types of outcomes that are counted by name; all others together are ``other``.
+        shadow_counts: where shadow trials are counted; None: in this process alone.
     """
 
-    def __init__(self, outcome_types: Collection[str] = OUTCOME_TYPES) -> None:
+    def __init__(self, outcome_types: Collection[str] = OUTCOME_TYPES, shadow_counts: PairCounts | None = None) -> None:
         self._outcome_types = frozenset(outcome_types)
         self.registry = CollectorRegistry()
         self.requests = Counter(
@@ -57,7 +59,8 @@ class Metrics:
             buckets=RELOAD_BUCKETS,
             registry=self.registry,
         )
-        self.shadow = ShadowMetrics(self.registry)
+        self.shadow = ShadowMetrics(shadow_counts or CountsInMemory())
+        self.registry.register(self.shadow)
         self.exposures = Counter(
             "recommendation_exposures", "Answers in the exposure log", ["variant"], registry=self.registry
         )

@@ -5,6 +5,7 @@
 <folder>/worker-<slot>.sock    its control socket, see ``control.py``
 <folder>/change.lock           held by whoever changes what is served, or joins
 <folder>/metrics/              memory-mapped metrics, one set of files a slot
+<folder>/shadow/               counts of shadow trials, see ``shadow_counts.py``
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ class Runtime:
             with _locked(folder / _REPLICA):
                 _remove_leftovers(folder.parent)
                 made.metrics.mkdir()
+                made.shadow.mkdir()
                 yield made
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -78,6 +80,11 @@ class Runtime:
     def metrics(self) -> Path:
         """Folder of the memory-mapped metrics."""
         return self.folder / "metrics"
+
+    @property
+    def shadow(self) -> Path:
+        """Folder of the counts of shadow trials."""
+        return self.folder / "shadow"
 
     def socket(self, slot: int) -> Path:
         """Return the control socket of the worker in ``slot``."""

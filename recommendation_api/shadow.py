@@ -20,7 +20,8 @@ from model_release import golden
 from recommendation_api.metrics import Metrics
 from recommendation_api.pressure import Load, LoopWatch
 from recommendation_api.serving import Serving
-from recommendation_api.shadow_exposition import MOST_PAIRS, PairState
+from recommendation_api.shadow_counts import MOST_PAIRS, last
+from recommendation_api.shadow_exposition import PairState
 from recommendation_api.shadow_sample import Pair, Sample, Turn
 
 _log = logging.getLogger("recommendation_api")
@@ -163,7 +164,7 @@ class Shadow:
                 seen=pair.seen,
                 distinct={variant: sketch.dump() for variant, sketch in pair.distinct.items()},
             )
-            for pair in tuple(self._pairs.values())
+            for pair in self._pairs.values()
         ]
 
     def _find_pair(self, serving: Serving) -> None:
@@ -171,10 +172,8 @@ class Shadow:
         key, trial = _key(serving), serving.registry.candidate
         if key is None or trial is None or serving.current is None:
             return
-        pair = self._pairs.pop(key, None) or Pair(self._metrics.shadow, key, serving.current.fallback[:_HEAD])
-        self._pairs[key] = pair
-        for old in tuple(self._pairs)[:-MOST_PAIRS]:
-            del self._pairs[old]
+        pair = self._pairs.get(key) or Pair(self._metrics.shadow, key, serving.current.fallback[:_HEAD])
+        self._pairs = last(self._pairs, key, pair, MOST_PAIRS)
         self._pair, self._rollout = pair, trial.rollout
 
     def _begin_thread(self) -> None:
@@ -187,6 +186,7 @@ class Shadow:
         while (sample := self._next()) is not None:
             began = time.perf_counter()
             self._take(sample, turn)
+            del sample  # it holds the runs of its trial in memory, and the next one may come in weeks
             if turn.given_up:
                 return
             time.sleep(_REST * (time.perf_counter() - began))
@@ -250,5 +250,6 @@ def _check(found: Sequence[str], k: int) -> None:
 def _yield_to_others() -> None:
     """Lower the priority of this thread alone, where the system can do that; a refusal is no harm."""
     if sys.platform == "linux":
+        thread = threading.get_native_id()
         with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+            os.setpriority(os.PRIO_PROCESS, thread, max(_NICENESS, os.getpriority(os.PRIO_PROCESS, thread)))

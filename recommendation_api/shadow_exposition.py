@@ -13,10 +13,8 @@ from prometheus_client.core import GaugeMetricFamily
 from pydantic import BaseModel, ConfigDict
 
 from model_release.ranking import DistinctCount
-from recommendation_api.shadow_metrics import PAIR
-
-MOST_PAIRS = 4
-_PREFIX = "recommendation_shadow_"
+from recommendation_api.shadow_counts import MOST_PAIRS
+from recommendation_api.shadow_families import PAIR, PREFIX
 
 
 class PairState(BaseModel):
@@ -52,7 +50,7 @@ def merge(states: Iterable[PairState]) -> list[PairState]:
 def keep(families: Iterable[Metric], pairs: Collection[tuple[str, str]]) -> Iterator[Metric]:
     """Yield ``families``, those of shadow trials with the samples of ``pairs`` only."""
     for family in families:
-        if not family.name.startswith(_PREFIX):
+        if not family.name.startswith(PREFIX):
             yield family
             continue
         kept = Metric(family.name, family.documentation, family.type, family.unit)
@@ -63,7 +61,7 @@ def keep(families: Iterable[Metric], pairs: Collection[tuple[str, str]]) -> Iter
 def distinct_items(merged: Iterable[PairState]) -> Metric:
     """Return ``recommendation_shadow_distinct_items`` of states that :func:`merge` returned."""
     family = GaugeMetricFamily(
-        f"{_PREFIX}distinct_items", "Different items of the lists, estimated", labels=[*PAIR, "variant"]
+        f"{PREFIX}distinct_items", "Different items of the lists, estimated", labels=[*PAIR, "variant"]
     )
     for state in merged:
         for variant, sketch in state.distinct.items():

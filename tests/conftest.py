@@ -10,6 +10,7 @@ from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
 _LIVE = "tests/live/"
+_ALONE = f"{_LIVE}alone/"  # each of these files has an Airflow of its own
 
 for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ[_name] = "1"  # the machine's cores are shared; implicit warns otherwise
@@ -20,16 +21,21 @@ settings.load_profile("project")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest: the tests with a running Airflow, then files that have slow tests."""
+    """Begin with what takes longest: the tests that share an Airflow, those that have their own, files with slow tests."""
     slow = {item.path for item in items if item.get_closest_marker("slow") is not None}
-    items.sort(key=lambda item: (not item.nodeid.startswith(_LIVE), item.path not in slow))
+    items.sort(key=lambda item: (not _shares(item.nodeid), not item.nodeid.startswith(_LIVE), item.path not in slow))
+
+
+def _shares(nodeid: str) -> bool:
+    """Whether a test uses the running Airflow that many tests share."""
+    return nodeid.startswith(_LIVE) and not nodeid.startswith(_ALONE)
 
 
 class _Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist is published without types
     """Keep a file's tests in one process, and all that share the running Airflow in one."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "live" if nodeid.startswith(_LIVE) else nodeid.partition("::")[0]
+        return "live" if _shares(nodeid) else nodeid.partition("::")[0]
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:

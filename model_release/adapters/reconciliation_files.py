@@ -21,6 +21,12 @@ _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 def newest_reconciliation(paths: ReleasePaths) -> dt.date | Missing:
     """Return the date of the newest reconciliation; Missing if there is none, or one with a date that is none."""
+    dates = reconciliation_dates(paths)
+    return dates if isinstance(dates, Missing) else dates[-1]
+
+
+def reconciliation_dates(paths: ReleasePaths) -> list[dt.date] | Missing:
+    """Return the dates of all reconciliations, oldest first; Missing if there is none, or one with a date that is none."""
     dates: list[dt.date] = []
     for path in sorted(paths.evaluation.glob("reconciliation_*.json")):
         match = _NAME.fullmatch(path.name)
@@ -30,7 +36,7 @@ def newest_reconciliation(paths: ReleasePaths) -> dt.date | Missing:
             dates.append(_date(match[1]))
         except ValueError:
             return Missing(f"{path.name} names no date, so that the newest reconciliation is not known")
-    return max(dates) if dates else Missing("there is no reconciliation_<date>.json yet")
+    return sorted(dates) if dates else Missing("there is no reconciliation_<date>.json yet")
 
 
 def parse_reconciliation(data: bytes, date: dt.date) -> Reconciliation:

@@ -16,7 +16,7 @@ from model_release.checks import comparison_reasons as reasons
 from model_release.checks.contrast import Contrast, contrast_of, not_measured, not_paired
 from model_release.checks.resampling import Asked, Tested, tested
 from model_release.checks.results import result, unmeasured
-from model_release.evidence import Evaluation, Evidence, Missing, PerUser
+from model_release.evidence import NO_CURRENT, Evaluation, Evidence, Missing, PerUser
 from model_release.policy import NonInferiorityPolicy, Slice, SuperiorityPolicy
 from model_release.verdict import CheckResult, Verdict
 
@@ -61,7 +61,7 @@ def incomparable(evidence: Evidence, evaluation: Evaluation) -> str | None:
     current = evidence.current_run_id
     if evidence.run_id == current:
         return f"{current!r} is the current run itself: there is nothing to compare it with"
-    if evaluation.against is None and current is not None:
+    if evaluation.against is None and evaluation.against_reason == NO_CURRENT and current is not None:
         return f"evaluated when no run was current, but current is now {current!r}: evaluate again"
     if evaluation.against is not None and evaluation.against != current:
         return f"evaluated against {evaluation.against!r}, but current is now {current!r}: evaluate again"

@@ -3,7 +3,16 @@
 from model_release.evidence.agreement import PER_USER_MARKS, disagreement
 from model_release.evidence.context import Alert, Reconciliation, RegistryFacts, RunFacts
 from model_release.evidence.missing import Missing
-from model_release.evidence.offline import DataQuality, Evaluation, Floats, Metrics, Paired, PerUser, Strings
+from model_release.evidence.offline import (
+    NO_CURRENT,
+    DataQuality,
+    Evaluation,
+    Floats,
+    Metrics,
+    Paired,
+    PerUser,
+    Strings,
+)
 from model_release.evidence.online import (
     ARMS,
     Arm,
@@ -24,6 +33,7 @@ from model_release.evidence.whole import Evidence
 
 __all__ = [
     "ARMS",
+    "NO_CURRENT",
     "PER_USER_MARKS",
     "Alert",
     "Arm",

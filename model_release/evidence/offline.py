@@ -51,6 +51,9 @@ class SliceFacts(BaseModel):
     users: Annotated[int, Field(ge=0)]
 
 
+NO_CURRENT = "no current run"  # what ``against_reason`` says where there was nobody to compare with
+
+
 class Evaluation(BaseModel):
     """``summary.json`` of one evaluation; keys that the gate does not use are ignored."""
 

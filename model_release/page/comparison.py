@@ -85,7 +85,10 @@ class Movers(Frozen):
 
 
 class Comparison(Frozen):
-    """Two runs; ``judgement`` is the gate's, where it compared exactly these two, the right one as the candidate."""
+    """Two runs; ``judgement`` is the gate's, where it compared exactly these two, the right one as the candidate.
+
+    ``users``: some whose lists may be looked at.
+    """
 
     left: Part[RunMade]
     right: Part[RunMade]
@@ -93,6 +96,7 @@ class Comparison(Frozen):
     measured: Part[Measured]
     judgement: Part[Judgement]
     movers: Part[Movers]
+    users: tuple[str, ...]
 
 
 class Listed(Frozen):

@@ -9,7 +9,9 @@ from pydantic import AwareDatetime
 
 from model_release.artifact import Frozen
 from model_release.evidence import DataQuality, Missing, Reconciliation
+from model_release.page.days import Days
 from model_release.page.part import Part, lacking, there
+from model_release.page.quality_history import QualityHistory
 from model_release.reconciling.document import Document
 
 MOST_PROBLEMS = 10
@@ -58,10 +60,12 @@ class Reconciled(Frozen):
 
 
 class Health(Frozen):
-    """Each of both may be lacking alone."""
+    """Each may be lacking alone; ``history``: of the scores, ``days``: of the promises."""
 
     quality: Part[Quality]
+    history: Part[QualityHistory]
     reconciliation: Part[Reconciled]
+    days: Part[Days]
 
 
 def quality(found: DataQuality | Missing) -> Part[Quality]:

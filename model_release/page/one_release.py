@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import AwareDatetime
 
 from model_release.artifact import Frozen
+from model_release.identifiers import task_of
 from model_release.ledger import Event, LedgerEntry
 from model_release.page.part import Part
 from model_release.page.releases import Release
@@ -65,7 +66,7 @@ class Judgement(Frozen):
 
 
 class Step(Frozen):
-    """One entry of the ledger."""
+    """One entry of the ledger; ``task_id``: the task of the release's own DAG run that wrote it."""
 
     at: AwareDatetime
     event: Event
@@ -77,24 +78,29 @@ class Step(Frozen):
     verdict: str | None
     stage: str | None
     reason: str
+    task_id: str | None
 
 
 class OneRelease(Frozen):
-    """A release, its steps, oldest first, and its last decision of each stage."""
+    """A release, its steps, oldest first, and its last decision of each stage; ``graph``: Prometheus' own of that time."""
 
     release: Release
     steps: tuple[Step, ...]
     cut: bool
     judgements: Mapping[str, Part[Judgement]]
+    graph: Part[str]
 
 
 def one_release(
-    release: Release, entries: Iterable[LedgerEntry], judgements: Mapping[str, Part[Judgement]]
+    release: Release,
+    entries: Iterable[LedgerEntry],
+    judgements: Mapping[str, Part[Judgement]],
+    graph: Part[str],
 ) -> OneRelease:
     """Return a release with its last ``MOST_STEPS`` steps; ``entries`` may be the whole ledger."""
     own = [entry for entry in entries if entry.release_id == release.release_id]
-    steps = tuple(map(_step, own[-MOST_STEPS:]))
-    return OneRelease(release=release, steps=steps, cut=len(own) > len(steps), judgements=judgements)
+    steps = tuple(_step(entry, release.dag_id) for entry in own[-MOST_STEPS:])
+    return OneRelease(release=release, steps=steps, cut=len(own) > len(steps), judgements=judgements, graph=graph)
 
 
 def judgement(decision: Decision) -> Judgement:
@@ -112,13 +118,13 @@ def judgement(decision: Decision) -> Judgement:
         generation=decision.generation,
         summary=decision.summary,
         counted=figures.counted(decision),
-        checks=tuple(map(_check, figures.worst_first(decision.results))),
+        checks=tuple(map(check_shown, figures.worst_first(decision.results))),
         evidence=tuple(sorted(decision.evidence)),
     )
 
 
-def _check(result: CheckResult) -> Check:
-    placed = place(result)
+def check_shown(result: CheckResult) -> Check:
+    """Return a result as it is shown."""
     certainty = figures.certainty(result)
     return Check(
         check=result.check,
@@ -133,11 +139,18 @@ def _check(result: CheckResult) -> Check:
         samples=figures.samples(result),
         certainty="" if certainty == figures.NOTHING else certainty,
         difference=figures.is_difference(result),
-        place=None if placed is None else Place(value=placed[0], low=placed[1], high=placed[2], equal=equal(result)),
+        place=placed(result),
     )
 
 
-def _step(entry: LedgerEntry) -> Step:
+def placed(result: CheckResult) -> Place | None:
+    """Return where a result lies; None: it has no number to draw."""
+    found = place(result)
+    return None if found is None else Place(value=found[0], low=found[1], high=found[2], equal=equal(result))
+
+
+def _step(entry: LedgerEntry, dag_id: str | None) -> Step:
+    task = task_of(entry.by)
     return Step(
         at=entry.at,
         event=entry.event,
@@ -149,6 +162,7 @@ def _step(entry: LedgerEntry) -> Step:
         verdict=_text(entry.details.get("verdict")),
         stage=_text(entry.details.get("stage")),
         reason=entry.reason,
+        task_id=task[1] if task is not None and task[0] == dag_id else None,
     )
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import functools
+import gc
 import os
 import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -26,8 +28,9 @@ from recommendation_api.orders import TrialStates
 from recommendation_api.pressure import LoopWatch
 from recommendation_api.serving import Serving
 from recommendation_api.shadow import Shadow
-from recommendation_api.shadow_exposition import MOST_PAIRS, PairState, merge
-from recommendation_api.shadow_metrics import OUTCOMES
+from recommendation_api.shadow_counts import MOST_PAIRS
+from recommendation_api.shadow_exposition import PairState, merge
+from recommendation_api.shadow_families import OUTCOMES
 from tests.api.replica import wait_until
 
 Answer = Callable[[str, int], Sequence[str]]
@@ -412,6 +415,21 @@ def test_the_thread_yields_and_no_other_thread_does(begin: Begin) -> None:
     assert seen == [max(10, own)]
     assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == own
     assert sys.getswitchinterval() <= 0.0005
+
+
+def test_when_a_trial_is_over_its_runs_are_let_go(begin: Begin) -> None:
+    """Without waiting for the next trial, or for the garbage collector: a run may be gigabytes, and its files deleted."""
+    trial = begin()
+    trial.offer(3)
+    trial.wait()
+    candidate = weakref.ref(trial.serving.candidate)
+    gc.disable()
+    try:
+        trial.serving = Serving()
+        trial.shadow.follow(trial.serving)
+        wait_until("it is let go", lambda: candidate() is None, seconds=5.0)
+    finally:
+        gc.enable()
 
 
 def test_labels_stay_bounded_after_a_thousand_trials() -> None:

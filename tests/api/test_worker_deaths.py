@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import threading
@@ -15,9 +16,11 @@ import pytest
 from filelock import FileLock
 
 from recommendation_api.process import listen
+from recommendation_api.shadow_counts import KEPT_PAIRS, MOST_PAIRS
+from recommendation_api.shadow_families import OUTCOMES
 from tests.api.conftest import StartReplica
 from tests.api.home import Home, alter_a_byte
-from tests.api.replica import Replica, wait_until
+from tests.api.replica import Replica, sample_of, wait_until
 from tests.api.workers import FreshCrowd, complete, connected, gone, stopped, worker_of, workers
 from tests.runs import USERS
 
@@ -174,14 +177,66 @@ def test_a_dead_worker_s_counts_stay(start: StartReplica) -> None:
         wait_until("it is replaced", partial(replaced, replica, dead, "run-a"))
         assert replica.metric("recommendation_requests_total", **COUNTED) == counted + number
         replica.recommend(USERS[0])
-    assert metrics_files(replica) <= {f"{kind}_{slot}.db" for kind in ("counter", "histogram") for slot in (0, 1)}
+    assert shared_files(replica, "metrics") <= {
+        f"{kind}_{slot}.db" for kind in ("counter", "histogram") for slot in (0, 1)
+    }
 
 
-def metrics_files(replica: Replica) -> set[str]:
+def test_a_dead_worker_s_counts_of_a_shadow_trial_stay(start: StartReplica) -> None:
+    """Of each request that was drawn one outcome, also when both who counted them are gone."""
+    replica = started(start, 2)
+    replica.reload(run_id="run-b", mode="shadow", rollout=1.0, release_id="trial", lease_seconds=600)
+
+    def drawn() -> float:
+        text = replica.http.get("/metrics").text
+        labels = {"current": "run-a", "candidate": "run-b"}
+        return sum(
+            sample_of(text, "recommendation_shadow_requests_total", {**labels, "outcome": outcome})
+            for outcome in OUTCOMES
+        )
+
+    for pid in workers(replica):
+        with connected(replica, pid) as http:
+            for user in MANY:
+                assert http.get(f"/recommend/{user}").status_code == 200
+    asked = 2 * (len(MANY) + 1)  # who is connected has asked once
+    wait_until("all are counted", lambda: drawn() == asked)
+    for number in range(3):
+        dead = kill_one(replica)
+        wait_until("it is replaced", partial(replaced, replica, dead, "run-a"))
+        assert drawn() == asked + number
+        replica.recommend(USERS[0])
+        wait_until("it is counted", lambda: drawn() == asked + number + 1)  # noqa: B023  (it waits here)
+    assert shared_files(replica, "shadow") == {"0~run-a~run-b", "1~run-a~run-b"}
+
+
+def test_trials_of_the_past_leave_nothing_in_a_worker(start: StartReplica, home: Home) -> None:
+    """Neither in the files that the workers share nor in those of the client library, which forgets nothing."""
+    replica = started(start, 2)
+    for number in range(KEPT_PAIRS + 2):
+        home.publish(f"try-{number}")
+        replica.reload(run_id=f"try-{number}", mode="shadow", rollout=1.0, release_id=f"try-{number}")
+        wait_until("both take part", partial(both_know, replica, f"try-{number}"))
+    kept = {f"{slot}~run-a~try-{number}" for slot in (0, 1) for number in range(2, KEPT_PAIRS + 2)}
+    assert shared_files(replica, "shadow") == kept
+    for path in shared_folder(replica).glob("metrics/*"):
+        assert b"try-" not in path.read_bytes()
+    shown = set(re.findall(r'candidate="(try-\d+)"', replica.http.get("/metrics").text))
+    assert shown == {f"try-{number}" for number in range(KEPT_PAIRS + 2 - MOST_PAIRS, KEPT_PAIRS + 2)}
+
+
+def both_know(replica: Replica, candidate: str) -> bool:
+    return {f"{slot}~run-a~{candidate}" for slot in (0, 1)} <= shared_files(replica, "shadow")
+
+
+def shared_folder(replica: Replica) -> Path:
     pid = next(iter(workers(replica)))
     words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    folder = Path(os.fsdecode(words[words.index(b"--folder") + 1]))
-    return {path.name for path in (folder / "metrics").iterdir()}
+    return Path(os.fsdecode(words[words.index(b"--folder") + 1]))
+
+
+def shared_files(replica: Replica, folder: str) -> set[str]:
+    return {path.name for path in (shared_folder(replica) / folder).iterdir()}
 
 
 def test_a_newborn_that_cannot_load_what_is_desired_stays_outside(start: StartReplica, home: Home) -> None:

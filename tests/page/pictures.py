@@ -18,14 +18,16 @@ from tests.page.server import Site, site
 from tests.page.test_browser import views
 
 PICTURES = (
-    # name, view, width, height, theme, language
+    # name, view, width, height, theme, language; a height of 0 shows the whole view
     ("releases-now", "frame", 1280, 900, "light", "en"),
     ("releases-now-dark", "now", 1280, 900, "dark", "en"),
     ("releases-now-zh", "now", 1280, 900, "light", "zh-CN"),
-    ("releases-now-390", "now", 390, 1500, "light", "en"),
-    ("releases-one", "trial", 1280, 1100, "light", "en"),
-    ("releases-one-dark-390", "trial", 390, 1500, "dark", "zh-CN"),
-    ("releases-compare", "compare", 1280, 1000, "light", "en"),
+    ("releases-now-390", "now", 390, 0, "light", "en"),
+    ("releases-one", "trial", 1280, 0, "light", "en"),
+    ("releases-one-dark", "released", 1280, 0, "dark", "en"),
+    ("releases-one-dark-390", "trial", 390, 0, "dark", "zh-CN"),
+    ("releases-compare", "lists", 1280, 0, "light", "en"),
+    ("releases-compare-zh-390", "lists", 390, 0, "light", "zh-CN"),
     ("releases-tab", "tab", 1280, 900, "dark", "en"),
 )
 
@@ -37,13 +39,13 @@ def take(running: Site, started: Browser, folder: Path) -> None:
     known = {"frame": "/plugin/releases", **views(running)}
     known["tab"] = "/dags/recommendation_pipeline/plugin/releases-dag"
     for name, view, width, height, theme, language in PICTURES:
-        context = started.new_context(viewport={"width": width, "height": height})
+        context = started.new_context(viewport={"width": width, "height": height or 900}, timezone_id="Asia/Shanghai")
         context.add_cookies([{"name": "_token", "value": token, "url": running.url}])
         context.add_init_script(f"localStorage.theme = '{theme}'; localStorage.i18nextLng = '{language}'")
         page = context.new_page()
         page.goto(running.url + known[view])
         page.wait_for_timeout(9_000 if view in {"frame", "tab"} else 3_000)
-        page.screenshot(path=str(folder / f"{name}.png"))
+        page.screenshot(path=str(folder / f"{name}.png"), full_page=not height)
         context.close()
 
 

@@ -21,12 +21,13 @@ from pathlib import Path
 import httpx
 
 from model_release.contract import utc_now
+from model_release.page.timeline import History
 from model_release.page.traffic import QUESTIONS
 from model_release.paths import ReleasePaths
 from scripts.services import PROJECT, Service, free_port
 from tests.fakes_monitoring import FakeAlertmanager, FakePrometheus, alert, fake_alertmanager, fake_prometheus
 from tests.page.history import HOSTILE, Past, write_history
-from tests.page.yesterday import write_yesterday
+from tests.page.yesterday import write_days_before, write_yesterday
 
 START_SECONDS = 180.0
 ROLES = ("viewer", "user", "admin")
@@ -105,6 +106,10 @@ def site(home: Path, *, hostile: bool = True) -> Iterator[Site]:
     past = write_history(paths, utc_now(), hostile=hostile)
     current = past.registry.read().current
     write_yesterday(paths, utc_now(), current.run_id if current else "none")
+    states = History.of(past.ledger.read()).states
+    write_days_before(
+        paths, utc_now(), lambda at: next((one.current for one in reversed(states) if one.since <= at), None)
+    )
     with ExitStack() as stack:
         prometheus, alertmanager = stack.enter_context(fake_prometheus()), stack.enter_context(fake_alertmanager())
         lines(prometheus)
@@ -116,6 +121,7 @@ def site(home: Path, *, hostile: bool = True) -> Iterator[Site]:
         port = free_port()
         service = Service("airflow", [sys.executable, "-c", _SERVE, str(port)], home / "airflow.log", _environment(home, port, {
             "PROMETHEUS_URL": prometheus.url,
+            "PROMETHEUS_EXTERNAL_URL": "https://prometheus.shop.example/",
             "ALERTMANAGER_URL": alertmanager.url,
             "AIRFLOW_CONN_RECOMMENDATION_API": connection(replicas),
         }))  # fmt: skip

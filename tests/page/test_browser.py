@@ -73,11 +73,17 @@ def views(shop: Site) -> dict[str, str]:
     history = History.of(shop.past.ledger.read())
     by_outcome = {one.outcome.value: one for one in history.releases}
     trial = by_outcome["on_trial"]
+    released = next(
+        one for one in history.releases if one.outcome.value == "released" and one.run_id == trial.previous_run_id
+    )
+    compare = f"/model-release/#/compare?left={trial.previous_run_id}&right={trial.run_id}"
     return {
         "now": "/model-release/",
         "trial": f"/model-release/#/release/{quote(trial.release_id, safe='')}",
         "failed": f"/model-release/#/release/{quote(by_outcome['failed'].release_id, safe='')}",
-        "compare": f"/model-release/#/compare?left={trial.previous_run_id}&right={trial.run_id}",
+        "released": f"/model-release/#/release/{quote(released.release_id, safe='')}",
+        "compare": compare,
+        "lists": f"{compare}&user={quote('用户三')}",
     }
 
 
@@ -104,7 +110,7 @@ def test_in_airflows_navigation_after_logging_in(shop: Site, chromium: Browser) 
         page.wait_for_url("**/dags/recommendation_pipeline/runs/**")
 
 
-@pytest.mark.parametrize("view", ["now", "trial", "failed", "compare"])
+@pytest.mark.parametrize("view", ["now", "trial", "failed", "compare", "lists"])
 def test_what_is_no_html_is_shown_as_text(shop: Site, visit: Open, view: str) -> None:
     """An alert, a reason and a message that hold scripts: they are read by people, and run by nobody."""
     page = visit(views(shop)[view])
@@ -112,12 +118,12 @@ def test_what_is_no_html_is_shown_as_text(shop: Site, visit: Open, view: str) ->
     page.wait_for_timeout(300)
     assert page.title() == "Releases"
     assert page.locator("main img, main script").count() == 0
-    if view in {"now", "failed"}:
+    if view in {"now", "failed", "lists"}:
         expect(page.get_by_text(HOSTILE).first).to_be_visible()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("view", ["now", "trial", "failed", "compare"])
+@pytest.mark.parametrize("view", ["now", "trial", "released", "failed", "lists"])
 def test_axe_finds_nothing_serious(shop: Site, visit: Open, view: str, theme: str) -> None:
     page = visit(views(shop)[view], theme=theme)
     ready(page)
@@ -139,7 +145,7 @@ def test_the_dialog_is_accessible(visit: Open) -> None:
 
 
 @pytest.mark.parametrize("lang", ["en", "zh-CN"])
-@pytest.mark.parametrize("view", ["now", "trial", "compare"])
+@pytest.mark.parametrize("view", ["now", "trial", "released", "lists"])
 def test_nothing_sticks_out_of_a_telephone(shop: Site, visit: Open, view: str, lang: str) -> None:
     page = visit(views(shop)[view], width=390, lang=lang)
     ready(page)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,7 +25,10 @@ from model_release_airflow.context import Stores
 from model_release_airflow.page import asking
 from tests.airflow.replica_server import ReplicaServer, connection
 from tests.page.conftest import Login
-from tests.page.yesterday import write_yesterday
+from tests.page.evaluated import write_evaluation
+from tests.page.history import compared as slices_compared
+from tests.page.history import floor
+from tests.page.yesterday import write_days_before, write_yesterday
 from tests.runs import publish_run
 
 HOSTILE = "<script>alert(1)</script>"
@@ -197,6 +201,104 @@ def test_a_release_is_told_with_its_decision(get: Get) -> None:
     dag_id, _, dag_run_id = RELEASE.partition(":")
     assert get("/dag-run", dag_id=dag_id, dag_run_id=dag_run_id)["data"] == found
     assert get("/dag-run", dag_id="another", dag_run_id="x")["state"] == "missing"
+
+
+@pytest.fixture
+def behind(get: Get) -> Callable[[], Any]:
+    """Ask what stands behind the release."""
+    return lambda: get(f"/releases/{RELEASE}/behind")
+
+
+def compared(paths: ReleasePaths) -> str:
+    """Keep a decision on ``new`` that compared two slices, on an evaluation that is there; return the evaluation's file name."""
+    digest = write_evaluation(paths, "new", "old", utc_now(), 0.004)
+    results = [
+        floor("data-quality", 96.0, 90.0, kind="data_quality", subject="items"),
+        slices_compared("ndcg_at_10", 0.004, 0.002, 0.01),
+        slices_compared("ndcg_at_10", 0.004, 0.002, 0.01, subject="ndcg_at_10 (low users)", samples=612),
+    ]
+    decision = Decision(
+        verdict=Verdict.PASS, run_id="new", against="old", no_baseline=False, release_id=RELEASE, generation=2,
+        decided_at=utc_now(), policy_name="p", policy_sha256="0" * 64, code_version="1", results=tuple(results), summary="",
+        evidence={"new/summary.json": digest},
+    )  # fmt: skip
+    write_decision(paths, decision)
+    return "new/summary.json"
+
+
+def test_what_stands_behind_a_release_is_told(behind: Callable[[], Any], shop: Stores) -> None:
+    """Slices with the evaluation's means, the lists of both runs, the data's history, the policy: each by itself."""
+    name = compared(shop.paths)
+    write_yesterday(shop.paths, utc_now(), "new")
+    found = behind()["data"]
+    low = next(row for row in found["slices"]["data"]["rows"] if row["label"] == "low users" and "verdict" in row)
+    assert (low["users"], low["check"], low["low"] < low["difference"] < low["high"]) == (
+        612,
+        "no worse ndcg_at_10",
+        True,
+    )
+    assert low["candidate"] > low["current"]
+    assert found["slices_note"] == ""
+    lists = found["ranking"]["lists"]["data"]
+    assert {one["user_id"] for one in lists["users"]} == {"u1", "u2", "用户三"}
+    assert 0.0 < lists["rbo"] <= 1.0
+    assert found["ranking"]["movers"]["data"]["depth"] == 4
+    assert found["quality"]["data"]["tables"][0]["points"][0]["score"] == 96.0
+    assert found["days"]["data"]["strips"][0]["points"][0]["run_id"] == "new"
+    policy = found["policy"]["offline"]["data"]
+    assert (policy["same"], policy["now_name"]) == (False, "default")
+    assert found["policy"]["online"]["state"] == "missing"
+    (shop.paths.evaluation / name).write_text("{}")
+    again = behind()["data"]
+    assert "written again" in again["slices_note"]
+    assert [row["label"] for row in again["slices"]["data"]["rows"]] == ["all", "low users"]
+
+
+def test_each_part_behind_a_release_is_lacking_alone(
+    behind: Callable[[], Any], shop: Stores, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    compared(shop.paths)
+    bad = tmp_path / "policy.yaml"
+    bad.write_text("schema_version: 7")
+    monkeypatch.setenv("RELEASE_POLICY", str(bad))
+    (shop.paths.models / "old" / "items.arrow").unlink()
+    found = behind()["data"]
+    assert found["slices"]["state"] == "ok"
+    assert found["policy"]["offline"]["state"] == "missing"
+    assert "policy.yaml" in found["policy"]["offline"]["why"]
+    assert (found["ranking"]["lists"]["state"], found["ranking"]["movers"]["state"]) == ("broken", "broken")
+    assert found["days"]["state"] == "missing"
+    (shop.paths.decisions / "offline" / f"{RELEASE}.json").write_text("{}")
+    assert behind()["data"]["slices"]["state"] == "broken"
+    assert behind()["data"]["quality"]["state"] == "missing"
+
+
+@pytest.mark.usefixtures("shop")
+def test_the_graph_of_a_release_is_linked_where_people_reach_prometheus(
+    get: Get, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Never by the address that the servers use among themselves, and never one that is no address."""
+    monkeypatch.setenv("PROMETHEUS_URL", "http://inside:9090")
+    monkeypatch.delenv("PROMETHEUS_EXTERNAL_URL", raising=False)
+    assert get(f"/releases/{RELEASE}")["data"]["graph"]["state"] == "missing"
+    monkeypatch.setenv("PROMETHEUS_EXTERNAL_URL", "https://prometheus.example/")
+    assert get(f"/releases/{RELEASE}")["data"]["graph"]["data"].startswith("https://prometheus.example/graph?g0.expr=")
+    monkeypatch.setenv("PROMETHEUS_EXTERNAL_URL", "javascript:alert(1)")
+    bad = get(f"/releases/{RELEASE}")["data"]
+    assert (bad["graph"]["state"], bad["release"]["outcome"]) == ("broken", "on_trial")
+
+
+def test_the_days_before_are_told_beside_the_newest(get: Get, paths: ReleasePaths) -> None:
+    """Also where one of them is damaged: that one is a gap."""
+    write_yesterday(paths, utc_now(), "b")
+    write_days_before(paths, utc_now(), lambda _: "a")
+    damaged = (utc_now() - dt.timedelta(days=3)).date()
+    paths.reconciliation_of(damaged).write_text("{}")
+    found = get("/health")["days"]["data"]
+    gap = (utc_now() - dt.timedelta(days=7)).date()
+    assert found["missing"] == [gap.isoformat(), damaged.isoformat()]
+    strip = next(one for one in found["strips"] if one["metric"] == "recall_at_10")
+    assert (len(strip["points"]), strip["points"][-1]["run_id"], strip["points"][0]["run_id"]) == (11, "b", "a")
 
 
 def test_a_decision_that_is_damaged_hides_nothing_else(get: Get, shop: Stores) -> None:

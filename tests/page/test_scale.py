@@ -13,17 +13,32 @@ import pytest
 from fastapi.testclient import TestClient
 
 from model_release import registry as transitions
+from model_release.adapters.decisions import write_decision
 from model_release.adapters.files import write_atomic
 from model_release.contract import ModelsReport, WorkerReport, utc_now
 from model_release.ledger import Event, LedgerEntry
 from model_release.paths import ReleasePaths
 from model_release.registry import Registry
+from model_release.verdict import Decision, Verdict
 from tests.page.conftest import Login
+from tests.page.history import floor
+from tests.page.yesterday import write_days_before, write_yesterday
 
 pytestmark = pytest.mark.slow
-ENTRIES, RUNS, REPLICAS, WORKERS = 10_000, 500, 50, 4
+ENTRIES, RUNS, REPLICAS, WORKERS, DECISIONS = 10_000, 500, 50, 4, 30
 FIRST_VIEW = ("/me", "/desired", "/fleet", "/traffic", "/alerts", "/health", "/timeline")
 _STORY = (Event.REGISTERED, Event.GATE_DECIDED, Event.COMMITTED, Event.RELEASED, Event.VERIFIED)
+
+
+def _decision(number: int, now: dt.datetime) -> Decision:
+    """Return the decision of the release that began last but ``number``."""
+    results = [floor("data-quality", 96.0, 90.0, kind="data_quality", subject=f"table_{table}") for table in range(5)]
+    release = ENTRIES // len(_STORY) - 1 - number
+    return Decision(
+        verdict=Verdict.PASS, run_id="run-0001", against="run-0000", no_baseline=False, release_id=f"p:run__{release}", generation=1,
+        decided_at=now - number * dt.timedelta(minutes=100), policy_name="p", policy_sha256="0" * 64, code_version="1",
+        results=tuple(results), summary="",
+    )  # fmt: skip
 
 
 @pytest.fixture
@@ -47,6 +62,10 @@ def large(paths: ReleasePaths, monkeypatch: pytest.MonkeyPatch) -> Iterator[Regi
         )  # fmt: skip
         lines.append(entry.model_dump_json())
     write_atomic(paths.ledger, "\n".join([*lines, ""]))
+    write_yesterday(paths, now, "run-0000")
+    write_days_before(paths, now, lambda _: "run-0000")
+    for number in range(DECISIONS):
+        write_decision(paths, _decision(number, now))
     worker = [
         WorkerReport(pid=1000 + pid, generation=state.generation, current="run-0000", candidate=None, loaded_at=now)
         for pid in range(WORKERS)
@@ -97,6 +116,9 @@ def test_the_first_view_of_a_long_history_is_small_and_quick(login: Login, page:
     began = time.process_time()
     again = look(client, page, tags)
     second = time.process_time() - began
+    health = client.get(f"{page}/api/health").json()
+    assert [len(line["points"]) for line in health["history"]["data"]["tables"]] == [20] * 5
+    assert len(health["days"]["data"]["strips"][0]["points"]) == 12
     assert size < 300_000  # measured: see docs/benchmarks.md
     assert first < 2.0
     assert again == 0

@@ -249,7 +249,7 @@ LEAK = "current run trained on data inside the test window"
         (replace(GOOD, per_user=Missing("no values")), "no values", False),
         (with_registry(current_run_id="run-other"), "but current is now 'run-other'", True),
         (with_registry(current_manifest_sha256="c" * 64), "not those that were registered", True),
-        (with_evaluation(comparable=False, against_reason=LEAK), LEAK, True),
+        (with_evaluation(comparable=False, against=None, against_reason=LEAK), LEAK, True),
         (with_evaluation(comparable=False, against=None, against_reason="no current run"), "no run was current", True),
         (with_registry(current_run_id=GOOD.run_id), "is the current run itself", True),
     ],

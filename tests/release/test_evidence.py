@@ -283,7 +283,9 @@ POISONS = [
     Poison("a candidate that saw its window", seen_window, "seen the answers", Verdict.FAIL),
     Poison(
         "a current run that saw the window",
-        summary_says(comparable=False, against_reason="current run trained on data inside the test window"),
+        summary_says(
+            comparable=False, against=None, against_reason="current run trained on data inside the test window"
+        ),
         "trained on data inside",
     ),
     Poison(

@@ -175,7 +175,7 @@ def run(root: Path, *, rounds: int, replicas: int, workers: int, say: Callable[[
                 say(f"round {number}: {soak.rounds[-1]['seconds']} s, {len(traffic.lost)} requests lost")
             seconds = time.monotonic() - began
         answered, lost = sum(traffic.answered.values()), traffic.lost
-        problems = [*soak.problems, *leaks(soak.series, workers=workers), *(f"lost: {one}" for one in lost[:5])]
+        problems = [*soak.problems, *leaks(soak.series), *(f"lost: {one}" for one in lost[:5])]
         if answered < rounds:
             problems.append(f"only {answered} requests were answered: that is no traffic")
         return {

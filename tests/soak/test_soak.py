@@ -9,9 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scripts.services import family
-from tests.soak.__main__ import PAGE, report
-from tests.soak.growth import growth, held, leaks, slope
+from scripts.services import Service, family
+from tests import monitoring
+from tests.api.replica import wait_until
+from tests.soak import in_airflow
+from tests.soak.__main__ import PAGE, in_airflow_report, report
+from tests.soak.growth import IN_AIRFLOW, KINDS, growth, held, leaks, slope
+from tests.soak.in_airflow import AirflowSoak
 from tests.soak.soak import run
 
 
@@ -35,6 +39,50 @@ def test_a_slope_is_that_of_the_line_whatever_a_few_points_do() -> None:
 )
 def test_what_grows_round_by_round_is_a_leak(values: list[float], leaking: bool) -> None:
     assert bool(leaks({"replica 1 descriptors": values})) is leaking
+
+
+def test_a_series_may_have_a_limit_of_its_own() -> None:
+    """Of Airflow's, what grows by design is shown, and no leak; all else is judged by its kind."""
+    rising = [float(place) for place in range(30)]
+    series = {"database rows": rising, "scheduler threads": rising}
+    assert leaks(series, IN_AIRFLOW) == ["scheduler threads grew by 20.0, allowed are 1"]
+    assert leaks({"models runs": [place / 10 for place in range(30)]}, IN_AIRFLOW) == []
+    assert leaks({"models runs": [place / 10 for place in range(30)]}) != []
+
+
+def test_processes_of_tasks_are_not_part_of_what_a_service_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A child that is young comes and goes; one that stays is counted, however it came about."""
+    program = "import subprocess, time; print(subprocess.Popen(['sleep', '60']).pid, flush=True); time.sleep(60)"
+    service = Service("service", [sys.executable, "-c", program], tmp_path / "log", {})
+    soak = AirflowSoak(None, None)  # type: ignore[arg-type]  # neither is asked
+    service.start()
+    try:
+        wait_until("both run", lambda: service.log.read_text().endswith("\n"))
+        for name, old_seconds in (("young", 3600.0), ("old", 0.0)):
+            monkeypatch.setattr(in_airflow, "_OLD_SECONDS", old_seconds)
+            soak._note_processes(name, service, KINDS[:3])
+    finally:
+        service.stop()
+    assert soak.series["young threads"] == [0]
+    assert soak.series["old threads"] == [2]
+    assert soak.series["old rss_mib"][0] > 5
+
+
+def test_what_was_found_in_airflow_is_told() -> None:
+    """With what is allowed, and without a number where growth is by design."""
+    found = {
+        "rounds": 3, "rollbacks": 1, "pruned": 2, "workers": 2, "seconds": 30.0, "slowest": 12.0, "load": "load 1.0",
+        "answered": 100, "lost": 0, "runs_that_answered": 4,
+        "series": {"scheduler threads": [3.0, 3.0, 3.0], "database rows": [1.0, 2.0, 3.0]},
+        "problems": ["round 2: broken"],
+    }  # fmt: skip
+    text = in_airflow_report(found, trivial=False)
+    assert "| scheduler threads | 3.0 | 3.0 | 3.0 | 3.0 | 0.0 | 1 |" in text
+    assert "| database rows | 1.0 | 2.0 | 3.0 | 3.0 | 2.0 | by design |" in text
+    assert text.endswith("- round 2: broken")
+    assert "requests" not in in_airflow_report(found, trivial=True)
 
 
 def test_what_a_process_holds_is_seen(tmp_path: Path) -> None:
@@ -70,7 +118,21 @@ def test_a_short_soak_loses_nothing(tmp_path: Path) -> None:
     assert "What was wrong" in report(found)
 
 
-def test_the_page_has_a_place_for_the_tables() -> None:
+@pytest.mark.airflow
+@pytest.mark.slow
+@pytest.mark.parametrize("trivial", [False, True])
+def test_a_short_soak_through_airflow_loses_nothing(tmp_path: Path, trivial: bool) -> None:
+    """Two rounds; whether anything grows is left to the long one."""
+    monitoring.need("postgres", "initdb")
+    found = in_airflow.run(tmp_path, rounds=2, minutes=15.0, trivial=trivial, say=lambda _: None)
+    assert [one for one in found["problems"] if " grew by " not in one] == []
+    assert (found["rounds"], found["rollbacks"], found["lost"]) == (2, 0 if trivial else 1, 0)
+    assert {len(values) for values in found["series"].values()} == {2}
+    assert all(found["series"][f"{name} threads"][0] >= 1 for name in ("scheduler", "triggerer", "API server"))
+
+
+@pytest.mark.parametrize("part", ["soak", "airflow", "trivial"])
+def test_the_page_has_a_place_for_the_tables(part: str) -> None:
     text = PAGE.read_text(encoding="utf-8")
-    assert text.count("<!-- soak: begin -->") == text.count("<!-- soak: end -->") == 1
+    assert text.count(f"<!-- {part}: begin -->") == text.count(f"<!-- {part}: end -->") == 1
     assert growth([1.0, 1.0, 1.0]) == 0.0

@@ -27,6 +27,7 @@ from model_release.page.releases import Outcome
 from model_release.page.timeline import MOST_RELEASES, Timeline, timeline
 from model_release_airflow.page import asking, runs
 from model_release_airflow.page.answers import answer
+from model_release_airflow.page.behind import behind
 from model_release_airflow.page.desk import Desk, desk
 from model_release_airflow.page.security import (
     LATCH_DAG,
@@ -87,6 +88,7 @@ def make_router() -> APIRouter:
         ("/health", health),
         ("/timeline", releases),
         ("/releases/{release_id}", release),
+        ("/releases/{release_id}/behind", release_behind),
         ("/dag-run", release_of_dag_run),
         ("/runs", known_runs),
         ("/compare", compare),
@@ -172,6 +174,12 @@ async def release(request: Request, release_id: str) -> Response:
     """One release, step by step and check by check."""
     here = desk()
     return answer(request, await asking.in_file_thread(lambda: here.release(release_id)))
+
+
+async def release_behind(request: Request, release_id: str) -> Response:
+    """What stands behind a release: slices, ranking, the data, the promises and the policy."""
+    here = desk()
+    return answer(request, await asking.in_file_thread(lambda: behind(here, release_id)))
 
 
 async def release_of_dag_run(request: Request, dag_id: Text, dag_run_id: Text) -> Response:

@@ -9,11 +9,12 @@ from typing import Literal
 
 from pydantic import AwareDatetime, ValidationError
 
+from model_release import golden, limits
 from model_release.adapters.catalogue import Catalogue
 from model_release.adapters.past_releases import read_evaluation
 from model_release.adapters.run_files import RunFiles
 from model_release.adapters.serving_formats import open_model
-from model_release.artifact import MANIFEST_NAME, Frozen, Manifest, ServedModel
+from model_release.artifact import GOLDEN_NAME, MANIFEST_NAME, Frozen, GoldenRequest, Manifest, ServedModel
 from model_release.errors import ArtifactInvalidError, InvalidInputError, ModelReleaseError, RunNotFoundError
 from model_release.identifiers import check_run_id
 from model_release.ledger import Event
@@ -33,10 +34,11 @@ from model_release.page.comparison import (
 )
 from model_release.page.one_release import Judgement
 from model_release.page.part import Part, attempt, lacking, there
+from model_release.page.ranking import ListsDiffer, lists_differ
 from model_release.registry import Registry
 from model_release_airflow.page.desk import Desk
 
-MOST_RUNS, POPULAR, LIST = 50, 100, 20
+MOST_RUNS, POPULAR, LIST, DEPTH, USERS = 50, 100, 20, 10, 8
 
 
 class KnownRun(Frozen):
@@ -95,7 +97,8 @@ def compare(desk: Desk, left: str, right: str) -> Comparison:
         parameters=parameters(*given),
         measured=_measured(desk, one, other, left, right),
         judgement=_judgement(desk, left, right),
-        movers=attempt(lambda: _movers(models, left, right)),
+        movers=attempt(lambda: run_movers(models, left, right)),
+        users=tuple(_users(models, right) or _users(models, left)),
     )
 
 
@@ -161,9 +164,54 @@ def _popular(models: Path, run_id: str) -> tuple[tuple[str, ...], Mapping[str, s
         return tuple(popular), {item: catalogue.item_name(item) for item in popular}
 
 
-def _movers(models: Path, left: str, right: str) -> Movers:
+def run_movers(models: Path, left: str, right: str) -> Movers:
+    """Return the items whose place among the most popular changed most.
+
+    Raises:
+        ArtifactInvalidError: a run is not there, or damaged.
+    """
     (one, names), (other, more) = (_popular(models, run_id) for run_id in (left, right))
     return movers(one, other, {**names, **more})
+
+
+def sample_lists(models: Path, left: str, right: str) -> ListsDiffer:
+    """Return how much both runs' lists of the users of the right run's golden requests differ.
+
+    Raises:
+        ArtifactInvalidError: a run is not there, or damaged.
+        RunNotFoundError: the right run recorded no lists.
+    """
+    (one, _), (other, _) = (_opened(models, run_id) for run_id in (left, right))
+    lists = {
+        request.id: (golden.answer(one, "recommend", request.id, DEPTH), request.expected[:DEPTH])
+        for request in _golden(models, right)
+        if other.recommend(request.id, 1) is not None
+    }
+    found = lists_differ(lists, (_popular(models, left)[0], _popular(models, right)[0]), DEPTH)
+    if found is None:
+        raise RunNotFoundError(f"run {right!r} recorded no lists of users")
+    return found
+
+
+@functools.lru_cache(maxsize=64)
+def _golden(models: Path, run_id: str) -> tuple[GoldenRequest, ...]:
+    """Return the lists that a run recorded when it was made; one without any has none."""
+    with RunFiles.below(models, run_id) as files:
+        if GOLDEN_NAME not in files.names():
+            return ()
+        file = files.open(GOLDEN_NAME)
+        if file.size > limits.GOLDEN_BYTES:
+            raise ArtifactInvalidError(f"{file.path} has {file.size} bytes, allowed are {limits.GOLDEN_BYTES}")
+        found = golden.parse(file.map()[:], str(file.path))
+    return tuple(request for request in found if request.endpoint == "recommend")
+
+
+def _users(models: Path, run_id: str) -> list[str]:
+    """Return users whose lists are worth a look, as the run recorded them; none, if it can't be read."""
+    try:
+        return [request.id for request in _golden(models, run_id)][:USERS]
+    except (ModelReleaseError, OSError):
+        return []
 
 
 @functools.lru_cache(maxsize=4)

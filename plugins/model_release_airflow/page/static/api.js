@@ -42,6 +42,9 @@ export async function acknowledge(fingerprint, body) {
   return answer.json();
 }
 
+/** The tasks of a DAG run, as Airflow has them; {body}, as `ask` gives it. */
+export const tasksOf = async (dagId, runId) => ({ body: await airflow("GET", `dags/${encodeURIComponent(dagId)}/dagRuns/${encodeURIComponent(runId)}/taskInstances?limit=100`) });
+
 export const dagRun = (dagId, runId) => airflow("GET", `dags/${encodeURIComponent(dagId)}/dagRuns/${encodeURIComponent(runId)}`);
 
 async function airflow(method, path, body) {
@@ -66,14 +69,15 @@ async function refusal(answer) {
   return new Refused(answer.status, detail);
 }
 
-/** Go to a page of Airflow: the sandbox of the frame forbids it to a link in here, not to the window above. */
-export function leave(event, path) {
+/** Go to a page of Airflow, or to another site: the sandbox of the frame forbids it to a link in here, not to the window above. */
+export function leave(event, path, fresh = false) {
   const url = new URL(path, AIRFLOW).href;
   try {
     if (window.top === window) return;
     const link = window.top.document.createElement("a");
     link.href = url;
-    if (event.ctrlKey || event.metaKey || event.shiftKey) link.target = "_blank";
+    if (fresh || event.ctrlKey || event.metaKey || event.shiftKey) link.target = "_blank";
+    link.rel = "noopener noreferrer";
     event.preventDefault();
     link.click();
   } catch {
@@ -81,4 +85,5 @@ export function leave(event, path) {
   }
 }
 
+export const taskPath = (dagId, runId, taskId, mapIndex = -1) => `${dagRunPath(dagId, runId)}/tasks/${encodeURIComponent(taskId)}${mapIndex >= 0 ? `/mapped/${mapIndex}` : ""}`;
 export const dagRunPath = (dagId, runId) => `dags/${encodeURIComponent(dagId)}/runs/${encodeURIComponent(runId)}`;

@@ -1,18 +1,23 @@
 // The page: which view is shown, and asking again every few seconds without drawing what did not change.
 
-import { ask } from "./api.js";
+import { begin, here, rewrite, tell } from "./address.js";
+import { ask, tasksOf } from "./api.js";
 import { h, show } from "./dom.js";
-import { time } from "./format.js";
+import { time, zoneName } from "./format.js";
 import { follow, t } from "./look.js";
 import { buttons, lookAfter } from "./views/act.js";
+import { behind } from "./views/behind.js";
 import { choose, comparison } from "./views/compare.js";
 import { alerts, replicas, summary, tick, traffic } from "./views/now.js";
 import { promises, quality } from "./views/health.js";
 import { failure } from "./views/parts.js";
-import { release } from "./views/release.js";
+import { ledger, release } from "./views/release.js";
 import { list, picture } from "./views/releases.js";
+import { share } from "./views/share.js";
+import { tasks } from "./views/tasks.js";
 
-const EVERY = { desired: 3000, fleet: 3000, traffic: 15000, alerts: 6000, health: 30000, timeline: 5000, release: 5000 };
+const EVERY = { desired: 3000, fleet: 3000, traffic: 15000, alerts: 6000, health: 30000, timeline: 5000, release: 5000, behind: 20000, tasks: 10000 };
+const AGED = 30000; // how often "3 minutes ago" is written anew
 const MONTH = 30 * 86400;
 const given = new URLSearchParams(location.search);
 const main = document.getElementById("main");
@@ -20,6 +25,7 @@ const known = {}; // the last answer to each question
 let me;
 let sections = {};
 let timers = []; // what ends with the view
+let watched = []; // asks each question of the view at once
 let stretch = { span: MONTH };
 let pages = []; // releases beyond the first page
 let after;
@@ -28,10 +34,10 @@ let refreshTimeline = () => {};
 let lost; // since when Airflow does not answer
 
 /**
- * Ask a question now and every few seconds, as long as the view is shown; `drawn` is called when the answer is another.
+ * Ask `question` now and every few seconds, as long as the view is shown; `drawn` is called when the answer is another.
  * Returns a function that asks at once.
  */
-function watch(name, path, parameters, drawn) {
+function watch(name, question, drawn) {
   const view = sections;
   let fails = 0;
   let timer;
@@ -39,18 +45,18 @@ function watch(name, path, parameters, drawn) {
     clearTimeout(timer);
     if (view !== sections) return;
     try {
-      const { body } = await ask(path, parameters());
+      const { body } = await question();
       if (view !== sections) return;
       fails = 0;
       online(true);
-      if (body !== known[name]) {
+      if (body !== known[name] && JSON.stringify(body) !== JSON.stringify(known[name])) {
         known[name] = body;
         drawn();
       }
     } catch (error) {
       if (view !== sections) return;
       fails += 1;
-      if (known[name] === undefined || error.status === 401 || error.status === 403) {
+      if (known[name] === undefined || (error.status >= 400 && error.status < 500)) {
         known[name] = undefined;
         drawn(error, again);
       } else online(false);
@@ -59,6 +65,9 @@ function watch(name, path, parameters, drawn) {
     timer = setTimeout(again, EVERY[name] * Math.min(8, 2 ** fails) * (document.hidden ? 4 : 1));
     timers.push(() => clearTimeout(timer));
   };
+  const aged = setInterval(() => known[name] !== undefined && !lost && drawn(), AGED);
+  timers.push(() => clearInterval(aged));
+  watched.push(again);
   again();
   return again;
 }
@@ -73,14 +82,15 @@ function online(answers) {
 
 function frame() {
   document.querySelector(".skip").textContent = t("skip");
-  const at = location.hash.startsWith("#/compare") ? "compare" : "now";
+  const at = here().path.startsWith("compare") ? "compare" : "now";
   const link = (name, href) => h("a", { href, "aria-current": at === name ? "page" : null, "data-key": `nav_${name}` }, t(`nav_${name}`));
-  show(document.getElementById("top"), h("nav", { "aria-label": t("title") }, link("now", "#/now"), link("compare", "#/compare")), h("p", { id: "offline", class: "offline", role: "status", hidden: true }));
+  show(document.getElementById("top"), h("nav", { "aria-label": t("title") }, link("now", "#/now"), link("compare", "#/compare")), h("p", { class: "quiet zone" }, t("times_in", { zone: zoneName() })), share(), h("p", { id: "offline", class: "offline", role: "status", hidden: true }));
 }
 
 function leaveView() {
   timers.forEach((end) => end());
   timers = [];
+  watched = [];
   sections = {};
   for (const name of Object.keys(known)) delete known[name];
 }
@@ -118,12 +128,12 @@ function showNow() {
   const drawHealth = (error, again) => [drawQuality, drawPromises].forEach((draw) => draw(error, again));
   drawHealth();
   const asked = [
-    watch("desired", "desired", () => ({}), drawSummary),
-    watch("fleet", "fleet", () => ({}), (error, again) => { drawFleet(error, again); if (!error) drawSummary(); }),
-    watch("traffic", "traffic", () => ({}), drawers[2]),
-    watch("alerts", "alerts", () => ({}), drawers[3]),
-    watch("timeline", "timeline", range, drawTimeline),
-    watch("health", "health", () => ({}), drawHealth),
+    watch("desired", () => ask("desired"), drawSummary),
+    watch("fleet", () => ask("fleet"), (error, again) => { drawFleet(error, again); if (!error) drawSummary(); }),
+    watch("traffic", () => ask("traffic"), drawers[2]),
+    watch("alerts", () => ask("alerts"), drawers[3]),
+    watch("timeline", () => ask("timeline", range()), drawTimeline),
+    watch("health", () => ask("health"), drawHealth),
   ];
   const refresh = () => asked.slice(0, 2).forEach((again) => again());
   refreshTimeline = asked[4];
@@ -145,7 +155,18 @@ function go(next, chosen = outcome) {
   stretch = next.end !== undefined && next.end >= current ? { span: next.end - next.start } : next;
   outcome = chosen;
   pages = [];
+  const whole = (value) => (value === undefined ? undefined : Math.round(value));
+  rewrite("now", { from: whole(stretch.start), to: whole(stretch.end), span: stretch.span === MONTH ? undefined : whole(stretch.span), outcome });
   refreshTimeline();
+}
+
+/** The stretch of time and the releases that an address names. */
+function chosen(values) {
+  const given = (key) => (Number(values.get(key)) > 0 ? Number(values.get(key)) : undefined);
+  const [start, end] = [given("from"), given("to")];
+  stretch = start && end > start ? { start, end } : { span: given("span") ?? MONTH };
+  outcome = values.get("outcome") ?? undefined;
+  pages = [];
 }
 
 async function more(place, drawn) {
@@ -156,14 +177,29 @@ async function more(place, drawn) {
   drawn();
 }
 
+/** One release; what stands behind it, its tasks, and the ledger's own words follow when it is known which it is. */
 function showRelease(path, parameters, alone) {
-  main.replaceChildren(section("release"));
-  const draw = (error, again) => show(sections.release, error ? failure(error, again) : release(known.release, alone));
+  main.replaceChildren(section("release"), section("behind"), section("tasks"), section("ledger"));
+  const one = () => known.release?.data?.release;
+  const drawBehind = (error, again) => show(sections.behind, error ? failure(error, again) : one() ? behind(known.behind, one(), drawBehind) : []);
+  const drawTasks = (error) => one()?.dag_run_id && show(sections.tasks, tasks(known.tasks, error, one()));
+  const more = () => {
+    watch("behind", () => ask(`releases/${encodeURIComponent(one().release_id)}/behind`), drawBehind);
+    if (one().dag_run_id) watch("tasks", () => tasksOf(one().dag_id, one().dag_run_id), drawTasks);
+  };
+  let begun = false;
+  const draw = (error, again) => {
+    show(sections.release, error ? failure(error, again) : release(known.release, alone));
+    show(sections.ledger, error ? [] : ledger(known.release));
+    if (begun || !one()) return;
+    begun = true;
+    more();
+  };
   draw();
-  watch("release", path, () => parameters, draw);
+  watch("release", () => ask(path, parameters), draw);
 }
 
-async function showCompare(left, right) {
+async function showCompare(left, right, user) {
   main.replaceChildren(choose(left, right), section("comparison"));
   const view = sections;
   if (!left || !right) return show(view.comparison, comparison());
@@ -171,7 +207,7 @@ async function showCompare(left, right) {
     show(view.comparison, h("p", { class: "quiet loading" }, t("loading")));
     try {
       const { body } = await ask("compare", { left, right });
-      show(view.comparison, comparison(body, left, right));
+      if (view === sections) show(view.comparison, comparison(body, left, right, user));
     } catch (error) {
       show(view.comparison, failure(error, load));
     }
@@ -182,12 +218,15 @@ async function showCompare(left, right) {
 function route() {
   leaveView();
   frame();
-  const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
-  const parameters = new URLSearchParams(query);
+  tell();
+  const { path, values } = here();
   if (path.startsWith("release/")) showRelease(`releases/${path.slice("release/".length)}`, {}, false);
-  else if (path === "compare") showCompare(parameters.get("left"), parameters.get("right"));
+  else if (path === "compare") showCompare(values.get("left"), values.get("right"), values.get("user"));
   else if (!location.hash && given.get("dag_run_id")) showRelease("dag-run", { dag_id: given.get("dag_id"), dag_run_id: given.get("dag_run_id") }, true);
-  else showNow();
+  else {
+    chosen(values);
+    showNow();
+  }
 }
 
 window.addEventListener("hashchange", () => {
@@ -195,8 +234,9 @@ window.addEventListener("hashchange", () => {
   window.scrollTo(0, 0);
   main.focus({ preventScroll: true });
 });
-document.addEventListener("visibilitychange", () => !document.hidden && route());
+document.addEventListener("visibilitychange", () => !document.hidden && watched.forEach((again) => again()));
 setInterval(() => document.querySelectorAll(".lease").forEach(tick), 1000);
+begin();
 follow(route);
 ask("me")
   .then(({ body }) => {

@@ -34,13 +34,32 @@ function language() {
   return asked.toLowerCase().startsWith("zh") ? "zh-CN" : "en";
 }
 
+/** The time zone that was chosen in Airflow, if it was and the browser knows it; undefined: the browser's own. */
+function chosenZone() {
+  try {
+    const asked = JSON.parse(stored("timezone") ?? "null");
+    if (typeof asked !== "string") return undefined;
+    return new Intl.DateTimeFormat("en", { timeZone: asked }).resolvedOptions().timeZone && asked;
+  } catch {
+    return undefined;
+  }
+}
+
 let words = en;
 export let locale = "en";
+/** The zone of all times, by its name. */
+export let zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
 
 /** Return a sentence in the language of the page: t("key", {name: value}). A key without a sentence is shown itself. */
 export function t(key, values = {}) {
   const sentence = words[key] ?? en[key] ?? key;
   return sentence.replace(/\{(\w+)\}/g, (_, name) => String(values[name] ?? ""));
+}
+
+/** Return the word for a value that comes from elsewhere: t("prefix_value"); without one, the value as it is. */
+export function told(prefix, value, otherwise = value) {
+  const key = `${prefix}_${value}`;
+  return key in en ? t(key) : String(otherwise ?? value);
 }
 
 /** The colour that Airflow's page has where the frame lies. */
@@ -56,6 +75,7 @@ function groundBelow() {
 function apply() {
   locale = language();
   words = locale === "zh-CN" ? zh : en;
+  zone = chosenZone() ?? Intl.DateTimeFormat().resolvedOptions().timeZone;
   document.documentElement.lang = locale;
   document.documentElement.dataset.theme = isDark() ? "dark" : "light";
   document.title = t("title");
@@ -63,12 +83,12 @@ function apply() {
   if (ground) document.documentElement.style.setProperty("--bg", ground);
 }
 
-/** Follow Airflow's page; `changed` is called when the language is another one. */
+/** Follow Airflow's page; `changed` is called when the language, or the time zone, is another one. */
 export function follow(changed) {
   const again = () => {
-    const before = locale;
+    const before = locale + zone;
     apply();
-    if (before !== locale) changed();
+    if (before !== locale + zone) changed();
   };
   apply();
   dark.addEventListener("change", again);

@@ -21,7 +21,7 @@ export function interval(check, label) {
   if (low !== undefined || high !== undefined) {
     const [from, to] = [low ?? -REACH, high ?? REACH];
     parts.push(s("line", { x1: across(from), x2: across(to), y1: "50%", y2: "50%", class: "interval" }));
-    parts.push(end(from, low === undefined || Math.abs(low) > REACH, "left"), end(to, high === undefined || Math.abs(high) > REACH, "right"));
+    parts.push(end(from, low === undefined || Math.abs(low) > REACH, from > REACH ? "right" : "left"), end(to, high === undefined || Math.abs(high) > REACH, to < -REACH ? "left" : "right"));
   }
   if (Math.abs(value) > REACH) parts.push(end(value, true, value < 0 ? "left" : "right"));
   const beside = Math.abs(value) > REACH ? Math.sign(value) * (REACH - 0.2) : value; // of the arrow that says "beyond"

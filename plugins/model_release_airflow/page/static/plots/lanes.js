@@ -1,8 +1,9 @@
 // What served, what was on trial and when nothing was released automatically, over time; and each release where it began.
 
 import { h, s } from "../dom.js";
-import { seconds, time, trial } from "../format.js";
+import { offset, seconds, time, trial, written } from "../format.js";
 import { t } from "../look.js";
+import { moved, rove } from "./roving.js";
 import { outcomeSign } from "../words/outcomes.js";
 
 const LANES = [
@@ -25,14 +26,14 @@ export function lanes(data, width, { open, zoom }) {
   const x = (at) => LEFT + ((at - from) / (to - from)) * (width - 2 * LEFT);
   const svg = s(
     "svg",
-    { width, height: HEIGHT, viewBox: `0 0 ${width} ${HEIGHT}`, class: "lanes", role: "group", "aria-label": t("timeline_of", { from: time(data.start), to: time(data.end) }) },
+    { width, height: HEIGHT, viewBox: `0 0 ${width} ${HEIGHT}`, class: "lanes", role: "group", onkeydown: moved, "aria-label": t("timeline_of", { from: time(data.start), to: time(data.end) }), ...drag(width, (a, b) => zoom(from + ((a - LEFT) / (width - 2 * LEFT)) * (to - from), from + ((b - LEFT) / (width - 2 * LEFT)) * (to - from))) },
     axis(from, to, x, width),
     LANES.map(({ key, y, height }) => data[key].map((piece) => block(key, piece, y, height, x, from, to, open))),
     data.news.map((one) => s("line", { x1: x(seconds(one.at)), x2: x(seconds(one.at)), y1: 90, y2: 98, class: "news" }, s("title", {}, `${time(one.at)}\n${one.reason}`))),
     dots(data.dots, x, open),
+    s("rect", { y: 0, height: AXIS, class: "chosen", width: 0 }),
   );
-  drag(svg, width, (a, b) => zoom(from + ((a - LEFT) / (width - 2 * LEFT)) * (to - from), from + ((b - LEFT) / (width - 2 * LEFT)) * (to - from)));
-  return svg;
+  return rove(svg);
 }
 
 function block(key, piece, y, height, x, from, to, open) {
@@ -48,7 +49,8 @@ function block(key, piece, y, height, x, from, to, open) {
     "g",
     {
       class: `block ${key}${piece.until ? "" : " going"}${piece.run_id || key === "latched" ? "" : " none"}`,
-      ...(goes ? { tabindex: 0, role: "link", "aria-label": `${name}, ${about}, ${lasted}`, "data-key": `${key}${piece.since}`, onclick: () => open(piece.release_id), onkeydown: pressed(() => open(piece.release_id)) } : {}),
+      "data-key": `${key}${piece.since}`,
+      ...(goes ? { tabindex: -1, role: "link", "aria-label": `${name}, ${about}, ${lasted}`, onclick: () => open(piece.release_id), onkeydown: pressed(() => open(piece.release_id)) } : { tabindex: -1, role: "img", "aria-label": `${name}, ${about}, ${lasted}` }),
     },
     s("title", {}, `${name}\n${about}\n${lasted}`),
     s("rect", { x: a, y, width: b - a - 1, height, rx: 4 }),
@@ -71,7 +73,7 @@ function dots(found, x, open) {
     const go = () => open(worst.release_id);
     return s(
       "g",
-      { class: "dot", transform: `translate(${place} ${DOTS})`, tabindex: 0, role: "link", "aria-label": label, "data-key": `dot${worst.release_id}`, onclick: go, onkeydown: pressed(go) },
+      { class: "dot", transform: `translate(${place} ${DOTS})`, tabindex: -1, role: "link", "aria-label": label, "data-key": `dot${worst.release_id}`, onclick: go, onkeydown: pressed(go) },
       s("title", {}, label),
       s("circle", { r: 11, class: "touch" }),
       outcomeSign(worst.outcome),
@@ -83,13 +85,17 @@ function dots(found, x, open) {
 function axis(from, to, x, width) {
   const step = STEPS.find((one) => (to - from) / one <= width / 90) ?? STEPS.at(-1);
   const daily = step >= 86400;
-  const zone = new Date(from * 1000).getTimezoneOffset() * 60;
   const ticks = [];
-  for (let at = Math.ceil((from - zone) / step) * step + zone; at < to; at += step) ticks.push(at);
-  const written = new Intl.DateTimeFormat(document.documentElement.lang, daily ? { month: "short", day: "numeric" } : { hour: "2-digit", minute: "2-digit", ...(to - from > 86400 ? { day: "numeric", month: "short" } : {}) });
+  // whole days and hours of the chosen zone, also where its clocks are changed
+  for (let local = Math.ceil((from + offset(from)) / step) * step; ; local += step) {
+    const at = local - offset(local - offset(local));
+    if (at >= to) break;
+    if (at >= from) ticks.push(at);
+  }
+  const words = written(daily ? { month: "short", day: "numeric" } : { hour: "2-digit", minute: "2-digit", ...(to - from > 86400 ? { day: "numeric", month: "short" } : {}) });
   return ticks.map((at) => [
     s("line", { x1: x(at), x2: x(at), y1: 2, y2: AXIS, class: "tick" }),
-    x(at) < width - 44 && s("text", { x: x(at) + 3, y: AXIS + 14, class: "axis" }, written.format(new Date(at * 1000))),
+    x(at) < width - 44 && s("text", { x: x(at) + 3, y: AXIS + 14, class: "axis" }, words(at)),
   ]);
 }
 
@@ -101,30 +107,33 @@ function pressed(action) {
   };
 }
 
+let start = null; // where the mouse was pressed; there is one mouse
+
 /** Choose a stretch with the mouse; a finger scrolls the page, and zooms by the buttons. */
-function drag(svg, width, chosen) {
-  const mark = s("rect", { y: 0, height: AXIS, class: "chosen", width: 0 });
-  let start = null;
-  const place = (event) => Math.max(0, Math.min(width, event.clientX - svg.getBoundingClientRect().left));
-  svg.append(mark);
-  svg.addEventListener("pointerdown", (event) => {
-    if (event.pointerType !== "mouse" || event.button !== 0) return;
-    start = place(event);
-  });
-  svg.addEventListener("pointermove", (event) => {
-    if (start === null) return;
-    mark.setAttribute("x", Math.min(start, place(event)));
-    mark.setAttribute("width", Math.abs(place(event) - start));
-  });
+function drag(width, chosen) {
+  const place = (event) => Math.max(0, Math.min(width, event.clientX - event.currentTarget.getBoundingClientRect().left));
+  const mark = (event, x, wide) => {
+    const shown = event.currentTarget.querySelector(".chosen");
+    shown.setAttribute("x", x);
+    shown.setAttribute("width", wide);
+  };
   const end = (event) => {
     if (start === null) return;
     const [a, b] = [Math.min(start, place(event)), Math.max(start, place(event))];
     start = null;
-    mark.setAttribute("width", 0);
+    mark(event, 0, 0);
     if (b - a > 8) chosen(a, b);
   };
-  svg.addEventListener("pointerup", end);
-  svg.addEventListener("pointerleave", end);
+  return {
+    onpointerdown: (event) => {
+      if (event.pointerType === "mouse" && event.button === 0) start = place(event);
+    },
+    onpointermove: (event) => {
+      if (start !== null) mark(event, Math.min(start, place(event)), Math.abs(place(event) - start));
+    },
+    onpointerup: end,
+    onpointerleave: end,
+  };
 }
 
 /** What the colours mean. */

@@ -1,7 +1,8 @@
 // Two runs beside each other.
 
+import { rewrite } from "../address.js";
 import { ask } from "../api.js";
-import { h, show } from "../dom.js";
+import { h, name, show } from "../dom.js";
 import { bytes, count, number, time } from "../format.js";
 import { t } from "../look.js";
 import { judgement } from "./judgement.js";
@@ -39,14 +40,14 @@ export async function suggest(list, find) {
   }
 }
 
-export function comparison(found, left, right) {
+export function comparison(found, left, right, user) {
   if (!found) return h("p", { class: "quiet" }, t("compare_choose"));
   return [
     card(t("metrics"), either(found.measured, measured), found.judgement.state === "ok" ? judgement(found.judgement.data) : h("p", { class: "quiet" }, found.judgement.why)),
     card(t("how_made"), made(found, left, right)),
     card(t("parameters"), parameters(found, left, right)),
     card(t("movers"), either(found.movers, (data) => movers(data, left, right))),
-    card(t("lists"), lists(left, right)),
+    card(t("lists"), lists(left, right, user, found.users)),
   ];
 }
 
@@ -99,31 +100,69 @@ function parameters(found, left, right) {
   ];
 }
 
-function movers(data, left, right) {
+/** Items whose place among the most popular changed most. */
+export function movers(data, left, right) {
   const place = (value) => (value === undefined ? `> ${data.depth}` : String(value));
   const rows = data.movers.map((one) => {
     const by = (one.left ?? data.depth + 1) - (one.right ?? data.depth + 1);
-    return h("tr", {}, h("th", { scope: "row" }, one.name ?? one.item_id, one.name && one.name !== one.item_id && h("span", { class: "quiet" }, ` ${one.item_id}`)), h("td", {}, place(one.left)), h("td", {}, place(one.right)), h("td", { class: by > 0 ? "up" : "down" }, by > 0 ? `▲ ${by}` : `▼ ${-by}`));
+    return h("tr", {}, h("th", { scope: "row" }, item(one)), h("td", {}, place(one.left)), h("td", {}, place(one.right)), h("td", { class: by > 0 ? "up" : "down" }, by > 0 ? `▲\u00a0${by}` : `▼\u00a0${-by}`));
   });
   return [h("p", { class: "quiet" }, t("movers_of", { depth: data.depth, n: data.unchanged })), rows.length > 0 && table([t("item"), left, right, ""], rows, t("movers"))];
 }
 
-function lists(left, right) {
+/** An item by its name, in whatever script, and by its id where that is another. */
+const item = (one) => [name(one.name ?? one.item_id), one.name && one.name !== one.item_id && [" ", h("span", { class: "quiet id" }, name(one.item_id))]];
+
+/** The form that asks for a user, and both lists of theirs; `user`: whose lists are open, `known`: some to begin with. */
+function lists(left, right, user, known) {
   const place = h("div", { "aria-live": "polite" });
-  const load = async (user) => {
+  const field = h("input", { name: "user", value: user ?? "", required: true, maxlength: 256, autocomplete: "off", dir: "auto", list: "users", "data-key": "user" });
+  const load = async (wanted) => {
+    rewrite("compare", { left, right, user: wanted });
     show(place, loading());
     try {
-      const { body } = await ask("lists", { left, right, user_id: user });
-      const sides = [body.left, body.right];
-      const other = (side) => new Set((sides[1 - sides.indexOf(side)].data?.items ?? []).map((item) => item.item_id));
-      show(place, h("div", { class: "lists" }, sides.map((side) => h("div", {}, either(side, (data) => [h("h3", {}, data.run_id), !data.known && h("p", { class: "quiet" }, t("unknown_user")), h("ol", {}, data.items.map((item) => h("li", { class: other(side).has(item.item_id) ? "" : "differs" }, item.name ?? item.item_id, item.name && item.name !== item.item_id && h("span", { class: "quiet" }, ` ${item.item_id}`))))])))));
+      const { body } = await ask("lists", { left, right, user_id: wanted });
+      show(place, beside(body.left, body.right));
     } catch (error) {
-      show(place, failure(error, () => load(user)));
+      show(place, failure(error, () => load(wanted)));
     }
   };
   const submit = (event) => {
     event.preventDefault();
-    load(new FormData(event.target).get("user"));
+    load(field.value);
   };
-  return [h("form", { class: "tools", onsubmit: submit }, h("label", {}, t("user_id"), h("input", { name: "user", required: true, maxlength: 256, autocomplete: "off", "data-key": "user" })), h("button", {}, t("lists_do"))), place];
+  const offer = (one) =>
+    h("button", { type: "button", class: "small", "data-key": `user_${one}`, onclick: () => { field.value = one; load(one); } }, name(one));
+  if (user) load(user);
+  return [
+    h("form", { class: "tools", onsubmit: submit }, h("label", {}, t("user_id"), field), h("button", {}, t("lists_do"))),
+    known.length > 0 && h("p", { class: "tools" }, h("span", { class: "quiet" }, t("some_users")), known.map(offer)),
+    place,
+  ];
+}
+
+/** Two lists side by side, rank by rank: what stands in one alone, and how far the others moved. */
+function beside(left, right) {
+  const places = [left, right].map((side) => new Map((side.data?.items ?? []).map((one, rank) => [one.item_id, rank])));
+  const length = Math.max(...places.map((found) => found.size));
+  const lacking = [left, right].filter((side) => side.state !== "ok").map(lack);
+  const cell = (side, rank) => {
+    const one = [left, right][side].data?.items[rank];
+    if (!one) return h("td", {});
+    const other = places[1 - side].get(one.item_id);
+    const by = other === undefined ? undefined : other - rank;
+    const change = side === 1 && by ? h("span", { class: by > 0 ? "up" : "down" }, by > 0 ? `▲\u00a0${by}` : `▼\u00a0${-by}`) : null;
+    return h("td", { class: other === undefined ? "alone" : "" }, item(one), change && [" ", change], other === undefined && [" ", h("span", { class: "tag" }, t("only_here"))]);
+  };
+  const heading = (side) => (side.state === "ok" ? [side.data.run_id, !side.data.known && h("span", { class: "quiet" }, ` ${t("unknown_user")}`)] : "–");
+  if (!length) return lacking;
+  return [
+    lacking,
+    h(
+      "table",
+      { class: "lists" },
+      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, t("rank")), h("th", { scope: "col" }, heading(left)), h("th", { scope: "col" }, heading(right)))),
+      h("tbody", {}, Array.from({ length }, (_, rank) => h("tr", {}, h("th", { scope: "row" }, rank + 1), cell(0, rank), cell(1, rank)))),
+    ),
+  ];
 }

@@ -1,8 +1,9 @@
 // How good the data is, and what was promised of a run against what was observed.
 
 import { h, s } from "../dom.js";
-import { ago, count, number, percent, span } from "../format.js";
-import { t } from "../look.js";
+import { ago, count, number, percent, shortTime, span } from "../format.js";
+import { t, told } from "../look.js";
+import { scores, strip } from "../plots/days.js";
 import { sign } from "../plots/shapes.js";
 import { card, either, loading } from "./parts.js";
 
@@ -11,7 +12,22 @@ const VERDICTS = { kept: "pass", broken: "fail", unclear: "inconclusive", too_fe
 /** A bar for each table, the worst first. */
 export function quality(part) {
   if (!part) return card(t("quality"), loading());
-  return card(t("quality"), either(part.quality, (data) => [data.measured_at && h("p", { class: "quiet" }, ago(data.measured_at)), h("ul", { class: "bars" }, data.tables.map(bar))]));
+  return card(t("quality"), either(part.quality, (data) => [data.measured_at && h("p", { class: "quiet" }, ago(data.measured_at)), h("ul", { class: "bars" }, data.tables.map(bar))]), part.history.state === "ok" && [h("h3", {}, t("quality_history")), history(part.history.data)]);
+}
+
+/** A line of scores for each table, against the score that was wanted. */
+export function history(data) {
+  return h(
+    "ul",
+    { class: "history" },
+    data.tables.map((one) => {
+      const last = one.points.at(-1);
+      const score = last.score === undefined ? t("not_measured") : number(last.score);
+      const wanted = last.wanted === undefined ? "–" : number(last.wanted);
+      const label = t("score_label", { table: one.table, score, wanted, n: one.points.length });
+      return h("li", {}, h("span", { class: "name" }, sign(last.verdict), one.table), h("span", { class: "quiet" }, h("strong", {}, score), ` · ${t("wanted")} ${wanted}`), scores(one, label, shortTime(one.points[0].at), shortTime(last.at)));
+    }),
+  );
 }
 
 function bar(one) {
@@ -37,7 +53,26 @@ export function promises(part) {
       data.problems.map((problem) => h("p", { class: "why" }, problem)),
       !data.promises.length && !data.problems.length && h("p", { class: "quiet" }, t("no_promises")),
     ]),
+    part.days.state === "ok" && part.days.data.first !== part.days.data.last && [h("h3", {}, t("last_days")), multiples(part.days.data)],
   );
+}
+
+/** What was promised and what was observed, day by day: a small picture for each metric. */
+export function multiples(data) {
+  const lacking = data.missing.length > 0 && h("p", { class: "quiet" }, t("days_missing", { n: data.missing.length }));
+  return [
+    h(
+      "ul",
+      { class: "multiples" },
+      data.strips.filter((one) => one.points.some((point) => point.mean !== undefined)).map((one) => {
+        const broken = one.points.filter((point) => point.result === "broken").length;
+        const label = t("strip_label", { metric: one.metric, n: one.points.length, broken });
+        return h("li", {}, h("span", { class: "name" }, one.metric, one.variant !== "current" && h("span", { class: "tag" }, told("variant", one.variant))), h("span", { class: broken ? "bad" : "quiet" }, t("broken_days", { n: broken, all: one.points.length })), strip(one, data.first, data.last, label, (result) => VERDICTS[result] ?? "error"));
+      }),
+    ),
+    h("p", { class: "quiet hint" }, t("days_hint", { zone: data.zone })),
+    lacking,
+  ];
 }
 
 function promise(one) {
@@ -50,7 +85,7 @@ function promise(one) {
   return h(
     "li",
     { class: verdict },
-    h("span", { class: "name" }, sign(verdict), `${one.metric} · ${one.run_id ?? t("no_run")}`, one.variant !== "current" && h("span", { class: "tag" }, one.variant)),
+    h("span", { class: "name" }, sign(verdict), `${one.metric} · ${one.run_id ?? t("no_run")}`, one.variant !== "current" && h("span", { class: "tag" }, told("variant", one.variant))),
     one.mean !== undefined &&
       s(
         "svg",

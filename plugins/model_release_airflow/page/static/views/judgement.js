@@ -46,6 +46,6 @@ function row(check, counted) {
     h("span", { class: "name" }, sign(check.verdict, check.blocks), name, !check.blocks && h("span", { class: "tag" }, check.remark || t("not_blocking"))),
     check.place && interval(check, label),
     check.place && h("span", { class: "figures" }, figures),
-    h("span", { class: "why quiet" }, check.verdict === "pass" && check.place ? "" : check.reason, check.samples !== "–" && ` ${t("samples")} ${check.samples} ${t(`counted_${counted}`)}`, check.certainty && ` · ${check.certainty}`),
+    h("span", { class: "why quiet" }, [check.verdict === "pass" && check.place ? "" : check.reason, check.samples !== "–" && `${t("samples")} ${check.samples} ${t(`counted_${counted}`)}`, check.certainty].filter(Boolean).join(" · ")),
   );
 }

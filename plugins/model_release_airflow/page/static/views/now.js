@@ -56,7 +56,7 @@ export function tick(element) {
 /** Each replica with its workers: a square for each, filled if it serves what is desired. */
 export function replicas(fleet) {
   if (!fleet) return card(t("replicas"), loading());
-  return card(t("replicas"), either(fleet, (data) => h("ul", { class: `replicas${data.replicas.length > 8 ? " many" : ""}` }, data.replicas.map(replica))));
+  return card(t("replicas"), either(fleet, (data) => h("ul", { class: `replicas${data.replicas.length > 8 ? " many" : ""}`, ...(data.replicas.length > 8 ? { tabindex: 0, "data-key": "replicas", "aria-label": t("replicas") } : {}) }, data.replicas.map(replica))));
 }
 
 function replica(found) {
@@ -69,7 +69,7 @@ function replica(found) {
   const wrong = [found.why, ...new Set(found.workers.map((worker) => worker.wrong).filter(Boolean))].filter(Boolean);
   return h(
     "li",
-    { class: found.state },
+    { class: found.state, "data-key": name },
     h("span", { class: "name" }, name),
     h("span", { class: "workers" }, workers, Array.from({ length: missing }, () => h("span", { class: "worker gone", role: "img", "aria-label": t("workers_of", { n: found.workers.length, all: found.expected }) }))),
     h("span", { class: "state" }, t(`replica_${found.state}`)),
@@ -111,7 +111,7 @@ export function alerts(part, look) {
       const rows = data.alerts.slice(0, 6).map((one) =>
         h(
           "li",
-          { class: `${one.state} ${one.severity}` },
+          { class: `${one.state} ${one.severity}`, "data-key": one.fingerprint },
           h("strong", {}, one.name),
           h("span", { class: "tag" }, t(`alert_${one.state}`), one.severity && ` · ${one.severity}`),
           h("p", { class: "why" }, one.summary),

@@ -19,7 +19,7 @@ export function failure(error, again) {
     { class: "lack broken", role: "alert" },
     h("strong", {}, text),
     status !== 401 && status !== 403 && h("p", { class: "why" }, error.message),
-    h("button", { onclick: again, "data-key": "again" }, t("retry")),
+    again && h("button", { onclick: again, "data-key": "again" }, t("retry")),
   );
 }
 
@@ -29,9 +29,9 @@ export const either = (part, draw) => (part.state === "ok" ? draw(part.data) : l
 export const card = (title, ...content) => h("section", { class: "card", "aria-label": title }, h("h2", {}, title), ...content);
 
 /** A table that scrolls by itself where the screen is narrow. */
-export const table = (head, rows, caption) =>
+export const table = (head, rows, caption, className) =>
   h(
     "div",
-    { class: "scroll", tabindex: 0, role: "region", "aria-label": caption },
+    { class: `scroll ${className ?? ""}`.trim(), tabindex: 0, "data-key": `table ${caption}`, role: "region", "aria-label": caption },
     h("table", {}, h("thead", {}, h("tr", {}, head.map((name) => h("th", { scope: "col" }, name)))), h("tbody", {}, rows)),
   );

@@ -1,6 +1,6 @@
 // One release: its steps, what the gate decided, and everything the ledger tells of it.
 
-import { dagRunPath, AIRFLOW, leave } from "../api.js";
+import { AIRFLOW, dagRunPath, leave, taskPath } from "../api.js";
 import { h } from "../dom.js";
 import { ago, time, trial } from "../format.js";
 import { t } from "../look.js";
@@ -16,7 +16,7 @@ export function release(part, shownAlone) {
   return [back, either(part, (data) => whole(data))];
 }
 
-function whole({ release: one, steps, judgements }) {
+function whole({ release: one, steps, judgements, graph }) {
   return [
     h(
       "header",
@@ -29,21 +29,39 @@ function whole({ release: one, steps, judgements }) {
         "p",
         { class: "links" },
         one.dag_id && h("a", { href: new URL(dagRunPath(one.dag_id, one.dag_run_id), AIRFLOW).href, onclick: (event) => leave(event, dagRunPath(one.dag_id, one.dag_run_id)), "data-key": "dagrun" }, t("open_dag_run")),
+        graph.state === "ok" && h("a", { href: graph.data, target: "_blank", rel: "noopener noreferrer", onclick: (event) => leave(event, graph.data, true), "data-key": "graph" }, t("open_graph")),
         one.run_id && one.previous_run_id && one.run_id !== one.previous_run_id &&
           h("a", { href: `#/compare?left=${encodeURIComponent(one.previous_run_id)}&right=${encodeURIComponent(one.run_id)}`, "data-key": "compare" }, t("compare_with", { run: one.previous_run_id })),
       ),
+      graph.state === "broken" && h("p", { class: "quiet" }, graph.why),
     ),
     card(t("steps"), path(steps)),
     ...["online", "offline"].filter((stage) => judgements[stage].state !== "missing").map((stage) => card(t(`judged_${stage}`), either(judgements[stage], judgement))),
+  ];
+}
+
+/** Everything that the ledger tells of a release. */
+export function ledger(part) {
+  if (part?.state !== "ok") return [];
+  const { steps, release: one } = part.data;
+  return [
     card(
       t("ledger"),
       table(
         ["", "", t("act_run"), t("generation"), "", t("by")],
-        steps.map((step) => h("tr", {}, h("td", { class: "nowrap" }, time(step.at)), h("td", { class: "nowrap" }, h("span", { class: `step ${tone(step)}` }, said(step))), h("td", { class: "nowrap run" }, step.run_id ?? ""), h("td", {}, step.generation ?? ""), h("td", { class: "why" }, step.reason), h("td", { class: "quiet nowrap" }, step.by))),
+        steps.map((step) => h("tr", {}, h("td", { class: "nowrap" }, time(step.at)), h("td", { class: "nowrap" }, h("span", { class: `step ${tone(step)}` }, said(step))), h("td", { class: "nowrap run" }, step.run_id ?? ""), h("td", { class: "made", title: t("generation") }, step.generation ?? ""), h("td", { class: "why" }, step.reason), h("td", { class: "quiet nowrap" }, by(step, one)))),
         t("ledger"),
+        "ledger",
       ),
     ),
   ];
+}
+
+/** Who wrote a step; a task of the release's own DAG run leads to its log. */
+function by(step, one) {
+  if (!step.task_id || !one.dag_id) return step.by;
+  const path = taskPath(one.dag_id, one.dag_run_id, step.task_id);
+  return h("a", { href: new URL(path, AIRFLOW).href, onclick: (event) => leave(event, path), title: t("open_log") }, step.by);
 }
 
 const said = (step) =>

@@ -62,7 +62,7 @@ export function list(part, rows, { open, more, outcome, choose }) {
 function row(one, open) {
   return h(
     "li",
-    { class: `release ${verdictOf(one.outcome)}${isGoing(one.outcome) ? " going" : ""}` },
+    { class: `release ${verdictOf(one.outcome)}${isGoing(one.outcome) ? " going" : ""}`, "data-key": `row ${one.release_id}` },
     h(
       "a",
       { href: `#/release/${encodeURIComponent(one.release_id)}`, "data-key": one.release_id, onclick: () => open(one.release_id) },
