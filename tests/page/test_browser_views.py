@@ -114,6 +114,17 @@ class TestARelease:
         expect(step).to_have_attribute("href", re.compile(r"/dags/recommendation_pipeline/runs/.*/tasks/x$"))
         expect(page.get_by_text("Airflow no longer knows this DAG run")).to_be_visible()
 
+    def test_the_graph_opens_beside_airflow_out_of_the_frame_too(self, shop: Site, visit: Open) -> None:
+        """The sandbox lets the frame open no window; Airflow's page does, and the other site learns nothing of it."""
+        page = visit(f"/plugin/releases{views(shop)['trial']}")
+        page.context.route("https://prometheus.shop.example/**", lambda route: route.fulfill(body="graphs"))
+        link = page.frame_locator("iframe[title=Releases]").get_by_role("link", name="Graph in Prometheus")
+        with page.expect_popup(timeout=60_000) as opened:
+            link.click(timeout=60_000)
+        expect(opened.value.get_by_text("graphs")).to_be_visible()
+        assert opened.value.evaluate("[window.opener, document.referrer]") == [None, ""]
+        assert "/plugin/releases" in page.url
+
     def test_the_tasks_of_a_dag_run_lead_to_their_logs_in_airflow(self, shop: Site, visit: Open) -> None:
         """From inside the frame, whose sandbox lets no link out."""
         run_id = "manual__tasks"
@@ -226,6 +237,14 @@ class TestZone:
         page.evaluate("window.dispatchEvent(new StorageEvent('storage', {key: 'timezone'}))")
         expect(page.get_by_text("Times in America/Los_Angeles")).to_be_visible()
         expect(page.locator(".path li").first).to_contain_text("8:30:00 PM")
+
+    def test_another_zone_chosen_in_airflow_is_followed_at_once(self, visit: Open) -> None:
+        """Airflow's own window keeps it; the browser tells the frame."""
+        page = visit("/plugin/releases")
+        frame = page.frame_locator("iframe[title=Releases]")
+        expect(frame.get_by_text("Times in Europe/Berlin")).to_be_visible(timeout=60_000)
+        page.evaluate("localStorage.setItem('timezone', JSON.stringify('Asia/Tokyo'))")
+        expect(frame.get_by_text("Times in Asia/Tokyo (UTC+9)")).to_be_visible()
 
     @pytest.mark.parametrize("kept", ["'Mars/Olympus'", "'UTC'.repeat(9)", "'{'", "'7'"])
     def test_a_zone_that_is_none_is_the_browsers(self, visit: Open, kept: str) -> None:
