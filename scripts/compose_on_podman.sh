@@ -89,7 +89,7 @@ systemd) systemd_start ;;
 canary)
     cat >>"$env_file" <<END
 COMPOSE_PROFILES=monitoring,canary
-TRAFFIC_SPEED=600
+TRAFFIC_SPEED=inf
 RECOMMENDATION_RELEASE_STEPS=shadow:0.5 canary:0.2
 RELEASE_POLICY=/opt/code/config/release_policy.staging.yaml
 END

@@ -83,8 +83,7 @@ class AirflowSoak:
         for name, shown in _NAMES.items():
             self._note_processes(shown, services[name], KINDS[:3])
         self._note_processes("replica", services["recommendation API"], KINDS)
-        models = self.installation.paths.models
-        self._note("models runs", sum((folder / "manifest.json").exists() for folder in models.iterdir()))
+        self._note("models runs", len(list(self.installation.paths.models.glob("*/manifest.json"))))
         self._note("database rows", _rows(self.servers))
         self._note("logs mib", _mib(self.installation.paths.root / "airflow" / "logs"))
 
