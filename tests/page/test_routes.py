@@ -163,7 +163,7 @@ def test_the_data_and_a_day_are_told_each_by_itself(get: Get, paths: ReleasePath
     assert (promises[1]["run_id"], promises[1]["promised"]) == ("old", 0.12)
     paths.data_quality_metrics.write_text("data_quality_score")
     broken = get("/health")
-    assert (broken["quality"]["state"], broken["reconciliation"]["state"]) == ("missing", "ok")
+    assert (broken["quality"]["state"], broken["reconciliation"]["state"]) == ("broken", "ok")
     assert "cut" in broken["quality"]["why"]
 
 
