@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,10 +15,21 @@ _ALONE = f"{_LIVE}alone/"  # each of these files has an Airflow of its own
 
 for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ[_name] = "1"  # the machine's cores are shared; implicit warns otherwise
-for _name in ("MODEL_RELEASE_HOME", "PIPELINE_CONFIG", "MODEL_RELOAD_TOKEN", "RECOMMENDATION_EVENTS_TOKEN"):
+_OWN = ("MODEL_RELEASE_HOME", "PIPELINE_CONFIG", "MODEL_RELOAD_TOKEN", "RECOMMENDATION_EVENTS_TOKEN")
+for _name in _OWN:
     os.environ.pop(_name, None)  # a test that needs one sets it
 settings.register_profile("project", deadline=None)  # a busy machine is no failure
 settings.load_profile("project")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _leaves_the_environment() -> Iterator[None]:
+    """What a file's tests and fixtures set for themselves is gone before another file's begin in the same process."""
+    yield
+    left = [name for name in _OWN if name in os.environ]
+    for name in left:
+        del os.environ[name]
+    assert not left
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -11,7 +11,7 @@ from tests.chaos.faults import KILLED_AFTER, KILLED_BEFORE
 from tests.chaos.matrix import Released, release
 from tests.chaos.scene import Scene, scene
 
-pytestmark = [pytest.mark.airflow, pytest.mark.slow]
+pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.long]
 
 FAULTS = {
     "register": "same DAG run again",

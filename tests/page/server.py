@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from model_release.adapters.run_store import RunStore
 from model_release.contract import utc_now
 from model_release.page.timeline import History
 from model_release.page.traffic import QUESTIONS
@@ -142,8 +143,8 @@ def site(home: Path, *, hostile: bool = True) -> Iterator[Site]:
         prometheus, alertmanager = stack.enter_context(fake_prometheus()), stack.enter_context(fake_alertmanager())
         lines(prometheus)
         alerts(alertmanager, HOSTILE if hostile else "")
-        os.environ["MODEL_RELEASE_HOME"] = str(home)
-        replicas = [ReplicaServer(Stores.from_environment()) for _ in range(3)]
+        stores = Stores(paths, past.registry, past.ledger, RunStore(paths))
+        replicas = [ReplicaServer(stores) for _ in range(3)]
         for replica in replicas:
             stack.callback(replica.close)
         more = {

@@ -26,7 +26,7 @@ from tests.automation.scene import RUN, Scene, reject
 from tests.fakes_airflow import PASSWORD
 from tests.scripts.test_release_workflow import FAKE
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 WORKFLOW = ".github/workflows/model-release.yml"
 # makes an environment of its own, where GitHub's would put a Python first on PATH
 SET_UP = """\

@@ -120,6 +120,7 @@ def test_a_short_soak_loses_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.airflow
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("trivial", [False, True])
 def test_a_short_soak_through_airflow_loses_nothing(tmp_path: Path, trivial: bool) -> None:
     """Two rounds; whether anything grows is left to the long one."""
