@@ -2,7 +2,7 @@
 # Set everything up and check the project: lint, types, layers, shell, images, compose file, workflows, tests.
 #
 #   scripts/test.sh                 everything, but for what takes minutes more:
-#   scripts/test.sh -m long         that: the main job on PostgreSQL and on Celery with Redis, faults, a soak, the release workflow; 20 minutes
+#   scripts/test.sh -m long         that: the main job on PostgreSQL and on Celery with Redis, faults, the closed loop, a soak, the workflow; half an hour
 #   scripts/test.sh tests/release   the checks, then these tests; arguments go to pytest
 #   scripts/test.sh --no-checks -k registry
 set -euo pipefail

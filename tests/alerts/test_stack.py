@@ -247,6 +247,7 @@ def test_a_bad_table_is_named_and_a_cut_file_is_no_good_news(watched: Watched, t
         put(sound)
 
 
+@pytest.mark.long
 def test_alertmanager_and_prometheus_start_again_without_a_new_alert(watched: Watched) -> None:
     """Prometheus tells a new Alertmanager within a minute; Alertmanager keeps the begin that it knows."""
     stack = watched.stack

@@ -10,7 +10,7 @@ from tests import monitoring
 from tests.loop.stack import Loop, loop
 from tests.loop.story import Story
 
-pytestmark = [pytest.mark.airflow, pytest.mark.slow]
+pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.long]
 
 
 def airflow_says(made: Loop, name: str) -> float:
